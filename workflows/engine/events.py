@@ -1,0 +1,192 @@
+"""What may happen to a job, and what `decide` answers: the two vocabularies of the engine, as plain values.
+
+Events go in: each is one fact, written by a door or a worker. Out come a new state, records (what happened, for the
+task runs and the history) and commands (what someone else has to do now, inside the same transaction).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from .contract import Json
+
+
+class Unset:
+    """The type of `UNSET`: told apart from None, which is a value."""
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+
+UNSET = Unset()
+
+
+# ---- events ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class JobStarted:
+    """The job is claimed for the first time: every start task begins."""
+
+    job_id: str
+    created_at: datetime
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCompleted:
+    """A plugin step ended well."""
+
+    task: str
+    iteration: int
+    output: Json = None
+    outcome: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskParked:
+    """A plugin step waits for an answer from outside, at most until `until`."""
+
+    task: str
+    iteration: int
+    reason: str = ""
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFailed:
+    """One attempt of a task failed."""
+
+    task: str
+    iteration: int
+    error: str
+    cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Responded:
+    """A waiting task was answered: a decision of a person, or a response of another system."""
+
+    task: str
+    iteration: int
+    outcome: str | None = None
+    output: Json = None
+    actor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TimePassed:
+    """The clock moved: whatever is due at `now` happens (waits end, retries start, timeouts strike)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequested:
+    """An operator or an upstream system cancels the job."""
+
+    actor: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRequested:
+    """An operator starts failed tasks again: the named one, or all. `input` replaces the task's input."""
+
+    task: str | None = None
+    input: Json | Unset = UNSET
+    actor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SkipRequested:
+    """An operator finishes a failed or waiting task by hand, with an output."""
+
+    task: str
+    output: Json = None
+    actor: str = ""
+
+
+Event = (
+    JobStarted
+    | TaskCompleted
+    | TaskParked
+    | TaskFailed
+    | Responded
+    | TimePassed
+    | CancelRequested
+    | RetryRequested
+    | SkipRequested
+)
+
+
+# ---- commands -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class OpenWork:
+    """Ask a department, or another system, for an answer: `kind` is `human` or `external`.
+
+    `data` is the task's evaluated input (human) or message (external). Exactly one of `department` and `queue` is set.
+    """
+
+    task: str
+    iteration: int
+    kind: str
+    title: str
+    department: str | None = None
+    queue: str | None = None
+    data: Json = None
+    outcomes: tuple[str, ...] = ()
+    form: Json = None
+    due_at: datetime | None = None
+    assignee: str | None = None
+    priority: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawWork:
+    """An open request is no longer wanted: a loop went back over it, or the job was cancelled or skipped it."""
+
+    task: str
+    iteration: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Send a message out: an `emit` task's event, or the command of an `external` task (type `task.requested`)."""
+
+    task: str
+    iteration: int
+    event: str
+    data: Json = None
+    department: str | None = None
+    queue: str | None = None
+
+
+Command = OpenWork | WithdrawWork | Publish
+
+
+# ---- records --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One thing that happened, in the order it happened: a row of the history, and of the task runs.
+
+    `event` is one of `task.completed`, `task.failed` (no retrier, no handler: a dead letter), `task.retrying`,
+    `task.caught` (an `on_error` transition took it), `task.parked`, `task.skipped` (dead path, or by hand when `actor`
+    is set), `task.withdrawn`, `task.retried` (by hand), `loop.taken`, `response.ignored`, `job.started`, `job.done`,
+    `job.failed`, `job.cancelled`.
+    """
+
+    event: str
+    task: str | None = None
+    iteration: int = 1
+    attempt: int = 0
+    outcome: str | None = None
+    output: Json = None
+    error: str | None = None
+    cause: str | None = None
+    actor: str = ""
+    data: dict[str, Json] = field(default_factory=dict)
