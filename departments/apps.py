@@ -1,0 +1,15 @@
+"""The departments' Django application: it stands on the engine, never the reverse."""
+
+from django.apps import AppConfig
+
+
+class DepartmentsConfig(AppConfig):
+    """Departments, their members, what they are asked, and what they answered."""
+
+    name = "departments"
+    verbose_name = "Departments"
+
+    def ready(self) -> None:
+        from departments import parking
+
+        parking.register()

@@ -1,0 +1,5 @@
+"""Placeholder until the executor's hooks exist."""
+
+
+def register() -> None:
+    """Register the departments as the parker of `human` and `external` tasks."""

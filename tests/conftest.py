@@ -1,0 +1,33 @@
+"""What every test shares. `DATABASE_URL` says which database the suite runs on; nothing else differs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.db import connection
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests that only PostgreSQL can run say so in the count where they cannot."""
+    url = settings.DATABASE_URL
+    if url.startswith("postgres"):
+        return
+    skip = pytest.mark.skip(reason="needs PostgreSQL; this run is on SQLite")
+    for item in items:
+        if "postgresql" in item.keywords:
+            item.add_marker(skip)
+
+
+@pytest.fixture(autouse=True)
+def _quick_and_apart(settings: object, tmp_path: Path) -> None:
+    """Cheap password hashes, and documents in a folder of the test's own."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # type: ignore[attr-defined]
+    settings.MEDIA_ROOT = tmp_path / "documents"  # type: ignore[attr-defined]
+
+
+@pytest.fixture()
+def on_postgresql() -> bool:
+    """True where this run is on PostgreSQL."""
+    return connection.vendor == "postgresql"

@@ -1,0 +1,15 @@
+"""Identifiers: UUIDv7 (RFC 9562, section 5.7), so that ids sort by the time they were made."""
+
+import os
+import time
+import uuid
+
+
+def uuid7() -> uuid.UUID:
+    """A new UUIDv7: 48 bits of milliseconds, 12 bits of the millisecond's fraction (method 3), 62 random bits."""
+    nanoseconds = time.time_ns()
+    milliseconds, rest = divmod(nanoseconds, 1_000_000)
+    fraction = (rest << 12) // 1_000_000
+    random_bits = int.from_bytes(os.urandom(8), "big") >> 2
+    value = (milliseconds & 0xFFFF_FFFF_FFFF) << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | random_bits
+    return uuid.UUID(int=value)
