@@ -93,7 +93,7 @@ class WorkItem(models.Model):
     iteration = models.PositiveIntegerField(default=1)
     kind = models.CharField(max_length=8, choices=Kind.choices, default=Kind.HUMAN)
     department = models.ForeignKey(Department, null=True, blank=True, on_delete=models.PROTECT, related_name="items")
-    queue = models.CharField(max_length=100, blank=True, help_text="Where an external task was sent, if not a department.")
+    queue = models.CharField(max_length=100, blank=True, help_text="Where an external task went, if to no department.")
     title = models.CharField(max_length=300)
     status = models.CharField(max_length=9, choices=WorkItemStatus.choices, default=WorkItemStatus.OPEN)
     assignee = models.ForeignKey(
@@ -114,6 +114,10 @@ class WorkItem(models.Model):
     outcome = models.CharField(max_length=100, null=True, blank=True)
     answer = models.JSONField(null=True, blank=True, help_text="What the form, or the system, answered.")
     comment = models.TextField(blank=True)
+    withdrawn_at = models.DateTimeField(null=True, blank=True)
+    withdrawn_reason = models.CharField(
+        max_length=200, blank=True, help_text="In a word: timeout, cancelled, loop or skipped."
+    )
 
     objects = WorkItemQuerySet.as_manager()
 
@@ -136,12 +140,8 @@ class WorkItem(models.Model):
         ]
         indexes = [
             # The inbox: a department's open items, the most urgent first.
-            models.Index(
-                fields=["department", "due_at", "id"], condition=Q(status__in=ACTIVE), name="work_item_open"
-            ),
-            models.Index(
-                fields=["assignee", "due_at", "id"], condition=Q(status__in=ACTIVE), name="work_item_mine"
-            ),
+            models.Index(fields=["department", "due_at", "id"], condition=Q(status__in=ACTIVE), name="work_item_open"),
+            models.Index(fields=["assignee", "due_at", "id"], condition=Q(status__in=ACTIVE), name="work_item_mine"),
             models.Index(fields=["department", "id"], name="work_item_department"),
             models.Index(fields=["decided_by", "decided_at"], name="work_item_decided"),
         ]
@@ -166,7 +166,13 @@ class DepartmentResponse(models.Model):
         XML = "xml", "XML"
 
     job = models.ForeignKey(Job, on_delete=models.PROTECT, related_name="responses")
-    work_item = models.ForeignKey(WorkItem, on_delete=models.PROTECT, related_name="responses")
+    work_item = models.ForeignKey(
+        WorkItem,
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="responses",
+        help_text="Empty where a plugin's step waited for the answer: no department was asked.",
+    )
     task = models.CharField(max_length=100)
     iteration = models.PositiveIntegerField(default=1)
     status = models.CharField(max_length=100, help_text="Becomes the task's outcome.")
@@ -179,6 +185,7 @@ class DepartmentResponse(models.Model):
 
     class Meta:
         ordering = ["-id"]
+        permissions = [("respond_any", "Can answer any external task, whichever department it was sent to")]
         constraints = [
             models.UniqueConstraint(fields=["job", "response_id"], name="response_once"),
             models.UniqueConstraint(fields=["work_item"], name="response_one_an_item"),

@@ -55,7 +55,7 @@ class Migration(migrations.Migration):
                 ('task', models.CharField(max_length=100)),
                 ('iteration', models.PositiveIntegerField(default=1)),
                 ('kind', models.CharField(choices=[('human', 'Decision of a person'), ('external', 'Answer of a system')], default='human', max_length=8)),
-                ('queue', models.CharField(blank=True, help_text='Where an external task was sent, if not a department.', max_length=100)),
+                ('queue', models.CharField(blank=True, help_text='Where an external task went, if to no department.', max_length=100)),
                 ('title', models.CharField(max_length=300)),
                 ('status', models.CharField(choices=[('open', 'Unclaimed'), ('claimed', 'Claimed'), ('done', 'Done'), ('withdrawn', 'Withdrawn'), ('skipped', 'Skipped')], default='open', max_length=9)),
                 ('claimed_at', models.DateTimeField(blank=True, null=True)),

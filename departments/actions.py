@@ -1,0 +1,361 @@
+"""What people and systems do to work items: one function a verb, and each verb only here.
+
+Each is one transaction of the same shape. The job's row is locked first (the order everywhere is job, then item), so
+what is read after it stays true until the commit; then come the checks, the writes that go with the verb, and one
+conditional UPDATE of the item. Where that changes no row somebody else was first, and everything is rolled back.
+
+Whoever is refused because of the item's state is told who, when and what (`ItemConflict`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth import get_user_model
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from workflows.engine.events import Responded
+from workflows.engine.jsonvalue import ValueFault
+from workflows.engine.state import JobState, Waiting
+from workflows.execution.exceptions import JobFinished, JobNotFound
+from workflows.execution.respond import add_history, lock_job, signal_job
+from workflows.models import FINISHED, Job, JobData
+
+from . import answers
+from .exceptions import InvalidAnswer, ItemConflict, NotAllowed, NotVisible, VersionMismatch
+from .models import (
+    ACTIVE,
+    Comment,
+    Department,
+    DepartmentResponse,
+    Membership,
+    WorkItem,
+    WorkItemQuerySet,
+    WorkItemStatus,
+)
+from .policy import NOT_ALLOWED, NOT_VISIBLE, Standing, Verdict, ended, judge, standing_now
+
+
+@transaction.atomic
+def claim(item_id: UUID, user: Any, *, version: int | None = None) -> WorkItem:
+    """Take an item. Claiming what one already holds changes nothing.
+
+    `version` is the one the person saw, where they say it. Returns the item. Raises NotVisible, NotAllowed,
+    ItemConflict (who holds it, since when) and VersionMismatch.
+    """
+    item = _enter(item_id, user, "claim", version)
+    if item.assignee_id == user.pk:
+        return item
+    _change(item, status=WorkItemStatus.CLAIMED, assignee_id=user.pk, claimed_at=timezone.now())
+    _note(item, "item.claimed", user)
+    return item
+
+
+@transaction.atomic
+def release(item_id: UUID, user: Any, *, version: int | None = None) -> WorkItem:
+    """Give an item back to its department: by whoever holds it, or by a lead. Raises as `claim` does."""
+    item = _enter(item_id, user, "release", version)
+    held_by = item.assignee
+    _change(item, status=WorkItemStatus.OPEN, assignee_id=None, claimed_at=None)
+    _note(item, "item.released", user, held_by=str(held_by))
+    return item
+
+
+@transaction.atomic
+def assign(item_id: UUID, user: Any, assignee: Any, *, version: int | None = None) -> WorkItem:
+    """Hand an item to a member of its department: by a lead, or by anyone to themselves (which is `claim`).
+
+    `assignee` is a user or a username. Raises as `claim` does, and InvalidAnswer where the person named is not an
+    active member of the department.
+    """
+    if assignee in (user, user.get_username()):
+        return claim(item_id, user, version=version)
+    item = _enter(item_id, user, "assign", version)
+    person = _member(item, assignee)
+    _change(item, status=WorkItemStatus.CLAIMED, assignee_id=person.pk, claimed_at=timezone.now())
+    _note(item, "item.assigned", user, assignee=person.get_username())
+    return item
+
+
+@transaction.atomic
+def forward(
+    item_id: UUID, user: Any, department: Department | str, *, comment: str = "", version: int | None = None
+) -> WorkItem:
+    """Send an item to another department, where it is open again.
+
+    `department` is a department or its code. Raises as `claim` does, and InvalidAnswer where there is no such
+    department or the item is there already.
+    """
+    item = _enter(item_id, user, "forward", version)
+    faults = answers.comment_faults(comment, at="/comment")
+    code = department.code if isinstance(department, Department) else str(department)
+    target = Department.objects.filter(code=code).first()
+    if target is None:
+        faults.append(ValueFault("/department", "unknown_department", f"there is no department “{code[:100]}”"))
+    elif target.pk == item.department_id:
+        faults.append(ValueFault("/department", "same_department", f"it is with {target.name} already"))
+    if faults or target is None:
+        raise InvalidAnswer(faults)
+    source = item.department
+    _change(item, status=WorkItemStatus.OPEN, assignee_id=None, claimed_at=None, department_id=target.pk)
+    if comment.strip():
+        Comment.objects.create(item=item, author_id=user.pk, text=comment.strip())
+    _note(item, "item.forwarded", user, source=source.code if source else "", target=target.code, comment=comment)
+    return item
+
+
+@transaction.atomic
+def comment(item_id: UUID, user: Any, text: str) -> Comment:
+    """Say something about an item, decided or not. Raises NotVisible, and InvalidAnswer where there is no text.
+
+    The item's version stays: a remark does not outdate the form that a colleague is filling in.
+    """
+    item = _enter(item_id, user, "comment", None)
+    answers.require_comment(text)
+    row = Comment.objects.create(item=item, author_id=user.pk, text=text.strip())
+    _note(item, "item.commented", user, comment=row.text)
+    return row
+
+
+@transaction.atomic
+def complete(
+    item_id: UUID,
+    user: Any,
+    outcome: str,
+    *,
+    data: dict[str, Any] | None = None,
+    comment: str = "",
+    version: int | None = None,
+) -> WorkItem:
+    """Decide an item: of any number at once, one takes effect.
+
+    `outcome` becomes the outcome of the task and `data`, the fields of the form, its output; the comment is kept with
+    the item and in the history. Returns the decided item. Raises as `claim` does, and InvalidAnswer with every fault
+    of the outcome, the data and the comment.
+    """
+    item = _enter(item_id, user, "complete", version)
+    answers.require_decision(item, outcome, data, comment)
+    output = dict(data or {})
+    _signal(item, user, "item.decided", outcome, output, comment=comment.strip())
+    _decide(item, user, outcome, output, comment.strip())
+    DepartmentResponse.objects.create(
+        job_id=item.job_id,
+        work_item=item,
+        task=item.task,
+        iteration=item.iteration,
+        status=outcome,
+        data=output,
+        received_by_id=user.pk,
+        received_at=item.decided_at,
+    )
+    return item
+
+
+@transaction.atomic
+def respond_external(
+    job_id: UUID,
+    task: str,
+    user: Any,
+    *,
+    status: str,
+    data: Any,
+    response_id: str | None = None,
+    format: str = "json",
+    body: str = "",
+) -> tuple[DepartmentResponse, bool]:
+    """Answer an external task, or a plugin's step that waits for an answer from outside.
+
+    `status` becomes the task's outcome and `data` its output; `format` and `body` keep how the answer was written.
+    Returns the response and whether it is new: one with a `response_id` seen before changes nothing. Raises NotVisible
+    (no such job, or not for this user), NotAllowed, InvalidAnswer, and ItemConflict where the task waits for no answer.
+    """
+    try:
+        job = lock_job(job_id)
+    except JobNotFound:
+        raise NotVisible("There is no such job.") from None
+    item = _named().filter(job=job, task=task).order_by("-iteration", "-id").first()
+    _require_responder(standing_now(user), job, item)
+    answers.require_response_id(response_id)
+    repeated = _repeated(job, task, item, response_id)
+    if repeated is not None:
+        return repeated, False
+    iteration = _waiting_iteration(job, task, item)
+    active = item if item is not None and item.is_active else None
+    answers.require_response(active, status, data)
+    now = timezone.now()
+    response = DepartmentResponse.objects.create(
+        job=job,
+        work_item=active,
+        task=task,
+        iteration=iteration,
+        status=status,
+        data=data,
+        format=format,
+        body=body,
+        response_id=response_id,
+        received_by_id=user.pk,
+        received_at=now,
+    )
+    facts = {"outcome": status, "response": response.pk, **(_facts(active) if active else {})}
+    actor = user.get_username()
+    event = Responded(task, iteration, status, data, actor)
+    signal_job(job.pk, event, history_event="task.responded", actor=actor, task=task, iteration=iteration, data=facts)
+    if active is not None:
+        _decide(active, user, status, data)
+    return response, True
+
+
+def _require_responder(person: Standing, job: Job, item: WorkItem | None) -> None:
+    """NotAllowed for those who see the job but answer nothing here, NotVisible for all others."""
+    if item is not None and person.is_member(item.department_id):
+        return
+    if person.is_superuser or person.is_operator or person.responds_any:
+        return
+    from workflows.policy import visible_jobs
+
+    if visible_jobs(person.user).filter(pk=job.pk).exists():
+        who = f"members of {item.department}" if item is not None and item.department else "operators"
+        raise NotAllowed(f"Only {who} and systems that may answer every task can answer this one.")
+    raise NotVisible("There is no such job.")
+
+
+def _repeated(job: Job, task: str, item: WorkItem | None, response_id: str | None) -> DepartmentResponse | None:
+    """The response that came with this key before. ItemConflict where it answered another task."""
+    if response_id is None:
+        return None
+    found = DepartmentResponse.objects.filter(job=job, response_id=response_id).first()
+    if found is not None and found.task != task:
+        detail = f"The response_id “{response_id}” was used to answer the task “{found.task}”."
+        raise ItemConflict(item, detail, "response_id_taken")
+    return found
+
+
+def _waiting_iteration(job: Job, task: str, item: WorkItem | None) -> int:
+    """The iteration of the task that waits for an answer from outside. ItemConflict where none does."""
+    if job.status in FINISHED:
+        raise ItemConflict(item, str(JobFinished(job)), "job_finished")
+    if item is not None and item.is_active:
+        if item.kind == WorkItem.Kind.HUMAN:
+            raise ItemConflict(item, "A person decides this task: complete its work item instead.", "human")
+        return item.iteration
+    waiting = _waiting_step(job, task)
+    if waiting is None:
+        detail = ended(item) if item is not None else ""
+        raise ItemConflict(item, f"The task “{task}” waits for no answer. {detail}".strip(), "not_waiting")
+    return waiting.iteration
+
+
+def _waiting_step(job: Job, task: str) -> Waiting | None:
+    """The plugin's step of this name that waits, unless its answer came already and no worker has seen it yet."""
+    data = JobData.objects.filter(job=job, state__isnull=False).first()
+    if data is None:
+        return None
+    for waiting in JobState.from_json(data.state, data.input).waiting:
+        if waiting.task == task and waiting.kind == "plugin":
+            same = DepartmentResponse.objects.filter(job=job, task=task, iteration=waiting.iteration)
+            answered = same.filter(received_at__gte=waiting.since) if waiting.since else same
+            return None if answered.exists() else waiting
+    return None
+
+
+# ---- what the verbs share -------------------------------------------------------------------------------------------
+
+
+def _enter(item_id: UUID, user: Any, verb: str, version: int | None) -> WorkItem:
+    """The item, read under the job's lock, once its person, read now, is found allowed to do the verb."""
+    job_id = WorkItem.objects.filter(pk=item_id).values_list("job_id", flat=True).first()
+    if job_id is None:
+        raise NotVisible
+    lock_job(job_id)
+    item = read_item(item_id)
+    answer = judge(standing_now(user), item, verb)
+    if not answer:
+        raise _refusal(item, answer)
+    if version is not None and version != item.version:
+        raise VersionMismatch(item, version)
+    return item
+
+
+def read_item(item_id: UUID) -> WorkItem:
+    """The item as it is now, with the people and the department that a refusal names."""
+    return _named().get(pk=item_id)
+
+
+def _named() -> WorkItemQuerySet:
+    """Items with the people and the department that a refusal names."""
+    return WorkItem.objects.select_related("department", "assignee", "decided_by")
+
+
+def _refusal(item: WorkItem, answer: Verdict) -> Exception:
+    """A verdict as the exception that the doors know how to show."""
+    if answer.code == NOT_VISIBLE:
+        return NotVisible()
+    if answer.code == NOT_ALLOWED:
+        return NotAllowed(answer.reason)
+    return ItemConflict(item, answer.reason, answer.code)
+
+
+def _change(item: WorkItem, **values: Any) -> None:
+    """The one conditional UPDATE. No row changed: somebody was first, and the transaction is rolled back."""
+    changed = WorkItem.objects.filter(pk=item.pk, version=item.version, status__in=ACTIVE).update(
+        version=F("version") + 1, **values
+    )
+    fresh = read_item(item.pk)
+    if not changed:
+        detail = f"Somebody else changed it first: it is {fresh.get_status_display().lower()} now."
+        raise ItemConflict(fresh, detail if fresh.is_active else ended(fresh), "decided")
+    item.__dict__.update(fresh.__dict__)
+
+
+def _decide(item: WorkItem, user: Any, outcome: str, output: Any, comment: str = "") -> None:
+    _change(
+        item,
+        status=WorkItemStatus.DONE,
+        decided_by_id=user.pk,
+        decided_at=timezone.now(),
+        outcome=outcome,
+        answer=output,
+        comment=comment,
+    )
+
+
+def _signal(item: WorkItem, user: Any, history_event: str, outcome: str, output: Any, **data: Any) -> None:
+    """Tell the job: its row is locked, the fact is written, and it wakes when this transaction commits."""
+    event = Responded(item.task, item.iteration, outcome, output, user.get_username())
+    try:
+        signal_job(
+            item.job_id,
+            event,
+            history_event=history_event,
+            actor=user.get_username(),
+            task=item.task,
+            iteration=item.iteration,
+            data={"outcome": outcome, **_facts(item), **data},
+        )
+    except JobFinished as error:
+        raise ItemConflict(item, str(error), "job_finished") from error
+
+
+def _note(item: WorkItem, event: str, user: Any, **data: Any) -> None:
+    """One row of the job's history, in the same transaction."""
+    actor = user.get_username()
+    facts = {**_facts(item), **data}
+    add_history(item.job_id, event, actor=actor, task=item.task, iteration=item.iteration, data=facts)
+
+
+def _facts(item: WorkItem) -> dict[str, Any]:
+    return {"item": str(item.pk), "department": item.department.code if item.department else ""}
+
+
+def _member(item: WorkItem, assignee: Any) -> Any:
+    """The active member of the item's department that was named. InvalidAnswer where there is none."""
+    name = assignee if isinstance(assignee, str) else assignee.get_username()
+    members = Membership.objects.filter(department_id=item.department_id).values("user_id")
+    person = get_user_model().objects.filter(username=name, is_active=True, pk__in=members).first()
+    if person is None:
+        detail = f"“{name[:150]}” is not a member of {item.department}"
+        raise InvalidAnswer([ValueFault("/assignee", "unknown_member", detail)])
+    return person
