@@ -1,0 +1,51 @@
+"""What can go wrong at the door where jobs, definitions and documents come in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+
+class FaultLike(Protocol):
+    """What every fault has, whoever found it."""
+
+    @property
+    def pointer(self) -> str: ...
+    @property
+    def code(self) -> str: ...
+    @property
+    def detail(self) -> str: ...
+
+
+class IntakeError(Exception):
+    """Base of everything intake raises on purpose."""
+
+
+class InvalidSubmission(IntakeError):
+    """The submission cannot become a job; `faults` holds every reason, each with a JSON Pointer."""
+
+    def __init__(self, faults: Iterable[FaultLike]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("; ".join(f"{fault.pointer or '/'} {fault.detail}" for fault in self.faults))
+
+
+class UnknownWorkflow(InvalidSubmission):
+    """There is no such workflow, no such version of it, and no enabled plugin of that name."""
+
+
+class IdempotencyConflict(IntakeError):
+    """The idempotency key was used for another submission: `job` is that one, `fields` point at what differs."""
+
+    def __init__(self, job: Any, fields: Iterable[str]) -> None:
+        self.job = job
+        self.fields = tuple(fields)
+        super().__init__(f"This key was used for job {job.id}, with another {', '.join(self.fields) or 'body'}.")
+
+
+class InvalidDocument(IntakeError):
+    """The file is refused: too large, of a type that is not taken, or not of the type its name says."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        self.code = code
+        self.detail = detail
+        super().__init__(detail)

@@ -1,0 +1,285 @@
+"""Submitting: the only way a job is born."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser
+from django.db import IntegrityError, models, transaction
+from django.db.models import Case, Value, When
+from django.utils import timezone
+
+from workflows.engine.jsonvalue import ValueFault, check_json
+from workflows.execution import doorbell
+from workflows.execution.ranks import rank_at
+from workflows.models import Document, History, Job, JobData, JobStatus
+
+from . import idempotency
+from .exceptions import FaultLike, InvalidSubmission, UnknownWorkflow
+from .rules import IntakeRules, rules_for
+
+MAX_BATCH = 1_000
+MAX_DOCUMENTS = 50
+LATEST_RUN_AT = timedelta(days=36_525)
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One request for a job, as a client or a program makes it.
+
+    `version` None is the newest; `priority` None is the definition's; `run_at` None is now, and a time that has passed
+    counts as now. `documents` are ids of documents that the submitter uploaded before.
+    """
+
+    workflow: str
+    input: Any
+    version: int | None = None
+    priority: int | None = None
+    run_at: datetime | None = None
+    correlation_id: str = ""
+    documents: Sequence[str | uuid.UUID] = ()
+
+    def as_request(self) -> dict[str, Any]:
+        """The submission as JSON, without what was left to the defaults."""
+        request: dict[str, Any] = {"workflow": self.workflow, "input": self.input}
+        if self.version is not None:
+            request["version"] = self.version
+        if self.priority is not None:
+            request["priority"] = self.priority
+        if self.run_at is not None:
+            request["run_at"] = self.run_at.astimezone(UTC).isoformat()
+        if self.correlation_id:
+            request["correlation_id"] = self.correlation_id
+        if self.documents:
+            request["documents"] = sorted(str(document) for document in self.documents)
+        return request
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The job of a submission; `created` is False where its idempotency key had made the job before."""
+
+    job: Job
+    created: bool
+
+
+def submit_job(
+    submission: Submission, *, submitted_by: AbstractBaseUser | None, idempotency_key: str | None = None
+) -> Submitted:
+    """Capture one job, with its first history row, in one transaction, and wake a worker after it.
+
+    With an idempotency key, the same submission by the same user gives the first job again. Raises InvalidSubmission
+    with every fault, UnknownWorkflow, and IdempotencyConflict where the key was used for something else.
+    """
+    if idempotency_key is None:
+        return Submitted(submit_jobs([submission], submitted_by=submitted_by, _pointers=[""])[0], created=True)
+    claim = idempotency.claim_for(idempotency_key, submission.as_request(), submitted_by)
+    earlier = claim.earlier_job()
+    if earlier is not None:
+        return Submitted(earlier, created=False)
+    drafts = _drafts([submission], [""], submitted_by)
+    try:
+        with transaction.atomic():
+            _write(drafts, submitted_by)
+            claim.keep(drafts[0].job)
+    except IntegrityError:
+        # Another request with this key committed first; the loser answers with the winner's job.
+        earlier = claim.earlier_job()
+        if earlier is None:
+            raise
+        return Submitted(earlier, created=False)
+    return Submitted(drafts[0].job, created=True)
+
+
+def submit_jobs(
+    submissions: Sequence[Submission],
+    *,
+    submitted_by: AbstractBaseUser | None,
+    _pointers: Sequence[str] | None = None,
+) -> list[Job]:
+    """Capture many jobs: all of them or, where one is invalid, none. At most 1,000.
+
+    The number of statements does not grow with the number of jobs. Raises InvalidSubmission with the faults of all of
+    them, each under `/jobs/{index}`.
+    """
+    if len(submissions) > MAX_BATCH:
+        raise InvalidSubmission([ValueFault("/jobs", "too_many", f"holds more than {MAX_BATCH} jobs")])
+    if not submissions:
+        return []
+    pointers = _pointers or [f"/jobs/{index}" for index in range(len(submissions))]
+    drafts = _drafts(submissions, pointers, submitted_by)
+    with transaction.atomic():
+        _write(drafts, submitted_by)
+    return [draft.job for draft in drafts]
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A submission that was found valid, and the job it becomes."""
+
+    submission: Submission
+    pointer: str
+    job: Job
+    documents: tuple[uuid.UUID, ...]
+
+
+def _drafts(
+    submissions: Sequence[Submission], pointers: Sequence[str], submitted_by: AbstractBaseUser | None
+) -> list[_Draft]:
+    """Check every submission and make its job, unsaved. Raises InvalidSubmission with all faults of all of them."""
+    faults: list[FaultLike] = []
+    drafts: list[_Draft] = []
+    known: dict[tuple[str, int | None], IntakeRules | UnknownWorkflow] = {}
+    now = timezone.now()
+    for submission, pointer in zip(submissions, pointers, strict=True):
+        own: list[FaultLike] = list(_shape_faults(submission, now))
+        rules = _known_rules(submission, known)
+        if isinstance(rules, UnknownWorkflow):
+            own.extend(rules.faults)
+        else:
+            if not own and rules.input_schema is not None:
+                own.extend(rules.input_schema.faults(submission.input, at="/input"))
+            if not own:
+                job = _new_job(submission, rules, submitted_by, now)
+                drafts.append(_Draft(submission, pointer, job, tuple(_document_ids(submission))))
+        faults.extend(ValueFault(pointer + fault.pointer, fault.code, fault.detail) for fault in own)
+    faults.extend(_document_faults(drafts, submitted_by))
+    if faults:
+        unknown = all(fault.code in ("unknown_workflow", "unknown_version") for fault in faults)
+        raise (UnknownWorkflow if unknown else InvalidSubmission)(faults)
+    return drafts
+
+
+def _known_rules(
+    submission: Submission, known: dict[tuple[str, int | None], IntakeRules | UnknownWorkflow]
+) -> IntakeRules | UnknownWorkflow:
+    """The rules of the submission's workflow, asked for once a batch."""
+    key = (submission.workflow, submission.version)
+    if key not in known:
+        try:
+            # A name with a NUL cannot even be asked for.
+            known[key] = rules_for(submission.workflow.replace("\0", "�"), submission.version)
+        except UnknownWorkflow as error:
+            known[key] = error
+    return known[key]
+
+
+def _shape_faults(submission: Submission, now: datetime) -> list[ValueFault]:
+    """What no definition could allow."""
+    faults = check_json(submission.input, settings.WORKFLOW_VALUE_MAX_BYTES, at="/input")
+    priority = submission.priority
+    if priority is not None and not 0 <= priority <= 100:
+        faults.append(ValueFault("/priority", "out_of_range", "must be between 0 and 100"))
+    run_at = submission.run_at
+    if run_at is not None:
+        if timezone.is_naive(run_at):
+            faults.append(ValueFault("/run_at", "no_offset", "must say its offset from UTC"))
+        elif run_at > now + LATEST_RUN_AT:
+            faults.append(ValueFault("/run_at", "out_of_range", "is more than a hundred years away"))
+    faults.extend(check_json(submission.correlation_id, 2_000, at="/correlation_id"))
+    if len(submission.correlation_id) > 200:
+        faults.append(ValueFault("/correlation_id", "too_long", "is longer than 200 characters"))
+    if len(submission.documents) > MAX_DOCUMENTS:
+        faults.append(ValueFault("/documents", "too_many", f"names more than {MAX_DOCUMENTS} documents"))
+    return faults
+
+
+def _new_job(submission: Submission, rules: IntakeRules, submitted_by: AbstractBaseUser | None, now: datetime) -> Job:
+    """The job, unsaved. A `run_at` that has passed counts as now: it must not jump the queue."""
+    run_at = max(submission.run_at or now, now)
+    priority = rules.priority if submission.priority is None else submission.priority
+    return Job(
+        workflow=rules.workflow,
+        version=rules.version,
+        priority=priority,
+        run_at=run_at,
+        rank=rank_at(run_at, priority),
+        correlation_id=submission.correlation_id,
+        submitted_by=submitted_by,
+        due_at=run_at + rules.sla_due if rules.sla_due is not None else None,
+        created_at=now,
+        history_count=1,
+    )
+
+
+# ---- documents ------------------------------------------------------------------------------------------------------
+
+
+def _document_ids(submission: Submission) -> list[uuid.UUID]:
+    ids = []
+    for document in submission.documents:
+        try:
+            ids.append(document if isinstance(document, uuid.UUID) else uuid.UUID(str(document)))
+        except ValueError:
+            ids.append(uuid.UUID(int=0))
+    return ids
+
+
+def _unattached(ids: Sequence[uuid.UUID], submitted_by: AbstractBaseUser | None) -> models.QuerySet[Document]:
+    """Of these documents, those the submitter may attach: their own, not attached to any job."""
+    return Document.objects.filter(id__in=ids, job__isnull=True, uploaded_by=submitted_by)
+
+
+def _document_faults(drafts: Sequence[_Draft], submitted_by: AbstractBaseUser | None) -> list[ValueFault]:
+    """One answer for absent, foreign and used documents, so that no id can be probed."""
+    wanted = [document for draft in drafts for document in draft.documents]
+    if not wanted:
+        return []
+    free = set(_unattached(wanted, submitted_by).values_list("id", flat=True))
+    faults = []
+    for draft in drafts:
+        for index, document in enumerate(draft.documents):
+            where = f"{draft.pointer}/documents/{index}"
+            if document in free:
+                free.remove(document)  # Named twice, the second one is refused.
+            else:
+                faults.append(ValueFault(where, "unknown_document", "is no document of yours that is still free"))
+    return faults
+
+
+def _attach(drafts: Sequence[_Draft], submitted_by: AbstractBaseUser | None) -> None:
+    owner = {document: draft.job.id for draft in drafts for document in draft.documents}
+    if not owner:
+        return
+    cases = [When(id=document, then=Value(job, output_field=models.UUIDField())) for document, job in owner.items()]
+    changed = _unattached(list(owner), submitted_by).update(job_id=Case(*cases))
+    if changed != len(owner):
+        # Another submission took one of them since they were checked: theirs stands, this one is rolled back.
+        raise InvalidSubmission([ValueFault("/documents", "unknown_document", "names a document that is taken")])
+
+
+# ---- writing --------------------------------------------------------------------------------------------------------
+
+
+def _write(drafts: Sequence[_Draft], submitted_by: AbstractBaseUser | None) -> None:
+    """Everything a submission leaves behind, in the caller's transaction."""
+    actor = submitted_by.get_username() if submitted_by is not None else ""
+    Job.objects.bulk_create([draft.job for draft in drafts])
+    JobData.objects.bulk_create([_data(draft) for draft in drafts])
+    History.objects.bulk_create([_born(draft.job, actor) for draft in drafts])
+    _attach(drafts, submitted_by)
+    for queue in sorted({draft.job.queue for draft in drafts}):
+        transaction.on_commit(lambda queue=queue: doorbell.ring(queue))  # type: ignore[misc]
+
+
+def _data(draft: _Draft) -> JobData:
+    given = draft.submission.input
+    # A bare None would be SQL's NULL; the input may be JSON's null.
+    return JobData(job=draft.job, input=Value(None, models.JSONField()) if given is None else given)
+
+
+def _born(job: Job, actor: str) -> History:
+    return History(
+        job=job,
+        sequence=1,
+        at=job.created_at,
+        event="job.submitted",
+        actor=actor,
+        to_status=JobStatus.NEW,
+        data={"workflow": job.workflow, "version": job.version, "priority": job.priority},
+    )
