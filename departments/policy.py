@@ -152,27 +152,28 @@ def judge(person: Standing, item: WorkItem, verb: str) -> Verdict:
         return Verdict(False, "There is no such work item.", NOT_VISIBLE)
     if verb in ("view", "comment"):
         return ALLOWED
-    return _of_person(person, item, verb) or _of_state(person, item, verb) or ALLOWED
+    refusals = (_of_person(person, item, verb), _of_state(person, item, verb))
+    return next((refusal for refusal in refusals if refusal is not None), ALLOWED)
 
 
 def _of_person(person: Standing, item: WorkItem, verb: str) -> Verdict | None:
     """The refusal that has to do with who asks, or None."""
     leads = f"a lead of {_department(item)}"
-    if person.is_superuser:
+    if person.is_superuser or person.is_lead(item.department_id):
         return None
-    if verb in ("claim", "complete"):
-        if not person.is_member(item.department_id):
-            return Verdict(False, f"Only members of {_department(item)} can do this.", NOT_ALLOWED)
-    elif verb == "assign":
-        if not person.is_lead(item.department_id):
-            return Verdict(False, f"Only {leads} can hand it to somebody else.", NOT_ALLOWED)
-    elif not person.is_lead(item.department_id) and item.is_active and item.assignee_id != person.user_id:
-        if item.assignee_id is None:
-            if verb == "release":
-                return None
-            return Verdict(False, f"Claim it first, or ask {leads}.", NOT_ALLOWED)
+    if not person.is_member(item.department_id):
+        return Verdict(False, f"Only members of {_department(item)} can do this.", NOT_ALLOWED)
+    if verb == "assign":
+        return Verdict(False, f"Only {leads} can hand it to somebody else.", NOT_ALLOWED)
+    if verb in ("claim", "complete") or not _waits_for_person(item) or item.assignee_id == person.user_id:
+        return None
+    if item.assignee_id is not None:
         return Verdict(False, f"{item.assignee} holds it: only they or {leads} can do this.", NOT_ALLOWED)
-    return None
+    return Verdict(False, f"Claim it first, or ask {leads}.", NOT_ALLOWED) if verb == "forward" else None
+
+
+def _waits_for_person(item: WorkItem) -> bool:
+    return item.is_active and item.kind == WorkItem.Kind.HUMAN
 
 
 def _of_state(person: Standing, item: WorkItem, verb: str) -> Verdict | None:
