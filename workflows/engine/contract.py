@@ -102,7 +102,7 @@ class StepContext:
     idempotency_key: str = ""
     fence: int = 0
     correlation_id: str = ""
-    documents: tuple[DocumentRef, ...] = ()
+    documents: Sequence[DocumentRef] = ()
     read_document: Callable[[str], bytes] = field(default=lambda document_id: b"", repr=False)
 
 

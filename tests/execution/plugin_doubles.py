@@ -1,0 +1,125 @@
+"""Plugins that misbehave in every way a plugin can, and a few that do not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from workflows.engine.contract import Answer, Completed, Failed, NewDocument, Parked, Plugin, StepContext, StepError
+
+
+class ServiceUnavailable(StepError):
+    """The service is away."""
+
+
+class Echo(Plugin):
+    """Hands its input back."""
+
+    def run(self, context: StepContext) -> Answer | Mapping[str, Any] | None:
+        return Completed({"input": context.input, "attempt": context.attempt, "key": context.idempotency_key})
+
+
+class Nothing(Plugin):
+    """Does nothing."""
+
+    def run(self, context: StepContext) -> None:
+        return None
+
+
+class Raises(Plugin):
+    """Raises an error nobody expects."""
+
+    def run(self, context: StepContext) -> None:
+        raise ValueError("the plugin is broken")
+
+
+class FailsByName(Plugin):
+    """Raises an error with a name, the first `times` attempts."""
+
+    def run(self, context: StepContext) -> Answer:
+        if context.attempt <= self.configuration.get("times", 10**9):
+            raise ServiceUnavailable("come back later")
+        return Completed({"attempt": context.attempt})
+
+
+class AnswersFailed(Plugin):
+    """Says in its answer that it failed."""
+
+    def run(self, context: StepContext) -> Answer:
+        return Failed("Refused", "not today")
+
+
+class ReturnsNoJson(Plugin):
+    """Returns what cannot be kept."""
+
+    def run(self, context: StepContext) -> Answer:
+        return Completed({"value": object()} if self.configuration.get("kind") == "object" else {"value": float("nan")})
+
+
+class ReturnsNonsense(Plugin):
+    """Returns what is no answer at all."""
+
+    def run(self, context: StepContext) -> Any:
+        return 42
+
+
+class CallsExit(Plugin):
+    """Tries to leave politely."""
+
+    def run(self, context: StepContext) -> None:
+        sys.exit(3)
+
+
+class KillsProcess(Plugin):
+    """Takes the whole process with it."""
+
+    def run(self, context: StepContext) -> None:
+        os._exit(9)
+
+
+class NeverReturns(Plugin):
+    """Waits for ever, and catches what it can."""
+
+    def run(self, context: StepContext) -> None:
+        while True:
+            try:
+                time.sleep(60)
+            except Exception:
+                continue
+
+
+class BlocksSignals(Plugin):
+    """Waits for ever where no signal reaches it."""
+
+    def run(self, context: StepContext) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+        while True:
+            time.sleep(60)
+
+
+class Parks(Plugin):
+    """Waits for an answer from outside."""
+
+    def run(self, context: StepContext) -> Answer:
+        return Parked("waits for the test")
+
+
+class WritesLetter(Plugin):
+    """Hands a document back."""
+
+    def run(self, context: StepContext) -> Answer:
+        text = f"Dear {context.input.get('name', 'reader')}"
+        return Completed({}, documents=[NewDocument("letter.txt", "text/plain", text.encode())])
+
+
+class Remembers(Plugin):
+    """Keeps the contexts it ran with, for the test to look at."""
+
+    seen: ClassVar[list[StepContext]] = []
+
+    def run(self, context: StepContext) -> None:
+        self.seen.append(context)

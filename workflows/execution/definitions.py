@@ -1,0 +1,36 @@
+"""The definitions a process has compiled. A published version never changes, so it is kept for as long as it fits."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from workflows.engine.definition import Definition as CompiledDefinition
+from workflows.engine.parsing import parse
+from workflows.models import Definition
+
+from .exceptions import DefinitionNotFound
+
+ONE_TASK = 0
+"""The version of a job type that has no definition of its own: it runs as a workflow of one task."""
+
+
+def one_task_document(job_type: str) -> dict[str, object]:
+    """The definition that a bare job type stands for. Its name is no slug where the job type has dots, so the task
+    carries the job type and the workflow a name of the same words."""
+    return {
+        "name": job_type.replace(".", "-"),
+        "title": job_type,
+        "tasks": {"run": {"type": "plugin", "plugin": job_type, "title": job_type}},
+        "transitions": [],
+    }
+
+
+@lru_cache(maxsize=512)
+def get_definition(workflow: str, version: int) -> CompiledDefinition:
+    """The compiled definition a job runs on. DefinitionNotFound where that version was never published."""
+    if version == ONE_TASK:
+        return parse(one_task_document(workflow))
+    row = Definition.objects.filter(name=workflow, version=version).first()
+    if row is None:
+        raise DefinitionNotFound(f"Version {version} of {workflow} was never published here.")
+    return parse(row.document)

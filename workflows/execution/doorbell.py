@@ -1,0 +1,73 @@
+"""Waking workers at once. A doorbell may be lost, doubled or late: a poll of at most a second finds all work anyway."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import psycopg
+from django.db import Error, connection
+
+CHANNEL = "workflow_jobs"
+POLL_SECONDS = 0.05
+"""How often an idle worker looks where there is no doorbell (SQLite): a look is a read of an index's first entry."""
+
+
+def ring(queue: str = "default") -> None:
+    """Tell idle workers that a queue has work. Call it after the commit (`transaction.on_commit`).
+
+    Never fails: the work is in the table, and will be found.
+    """
+    if connection.vendor != "postgresql":
+        return
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, queue])
+    except Error:
+        return
+
+
+class Doorbell:
+    """One worker's ear. On PostgreSQL a connection of its own that listens; elsewhere a short sleep."""
+
+    def __init__(self, queue: str) -> None:
+        self.queue = queue
+        self._listener: psycopg.Connection[Any] | None = None
+
+    def wait(self, seconds: float) -> bool:
+        """Wait at most `seconds`; True as soon as the doorbell may have rung."""
+        if seconds <= 0:
+            return False
+        if connection.vendor != "postgresql":
+            time.sleep(min(seconds, POLL_SECONDS))
+            return True
+        try:
+            return self._listen(seconds)
+        except (psycopg.Error, OSError):
+            # The server is gone, or restarts. Poll meanwhile; the next wait connects again.
+            self.close()
+            time.sleep(min(seconds, 0.5))
+            return True
+
+    def open(self) -> None:
+        """Begin to listen. Work that came before this is for the poll to find, so listen first and look then."""
+        if connection.vendor == "postgresql" and self._listener is None:
+            parameters = connection.get_connection_params()
+            for own in ("context", "cursor_factory", "prepare_threshold"):
+                parameters.pop(own, None)
+            self._listener = psycopg.connect(**parameters, autocommit=True)
+            self._listener.execute(f"LISTEN {CHANNEL}")
+
+    def _listen(self, seconds: float) -> bool:
+        self.open()
+        assert self._listener is not None  # noqa: S101  (open() made it, or raised)
+        rang = False
+        for notice in self._listener.notifies(timeout=seconds, stop_after=1):
+            rang = rang or notice.payload == self.queue
+        return rang
+
+    def close(self) -> None:
+        """Stop listening."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None

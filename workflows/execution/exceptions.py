@@ -1,0 +1,29 @@
+"""What can go wrong while jobs are executed. The docstring is the message."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class ExecutionError(Exception):
+    """Base of the errors of this floor."""
+
+
+class LeaseLost(ExecutionError):
+    """The lease of the job has passed to another worker; nothing more may be written for it."""
+
+
+class DefinitionNotFound(ExecutionError):
+    """There is no such version of this workflow."""
+
+
+class JobNotFound(ExecutionError):
+    """There is no such job."""
+
+
+class JobFinished(ExecutionError):
+    """The job has ended and takes no more answers."""
+
+    def __init__(self, job: Any) -> None:
+        super().__init__(f"The job is {job.status} since {job.finished_at:%Y-%m-%d %H:%M:%S %Z} and takes no more answers.")
+        self.job = job

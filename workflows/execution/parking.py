@@ -1,0 +1,78 @@
+"""Who is asked when a task needs a department: the engine knows only that somebody registered for it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from workflows.engine.events import OpenWork, WithdrawWork
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedJob:
+    """What a parker may know of the job that asks."""
+
+    id: uuid.UUID
+    workflow: str
+    correlation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A request that could not be opened: its task fails with this error name and cause."""
+
+    job_id: uuid.UUID
+    task: str
+    iteration: int
+    error: str
+    cause: str
+
+
+class Parker(Protocol):
+    """Opens and withdraws requests, for a whole batch, inside the worker's commit."""
+
+    def open(self, batch: Sequence[tuple[ParkedJob, OpenWork]]) -> Sequence[object]:
+        """Open every request; answer the refused ones as (job_id, task, iteration, error, cause)."""
+
+    def withdraw(self, batch: Sequence[tuple[uuid.UUID, WithdrawWork]]) -> None:
+        """Take back requests that nobody needs to answer any more."""
+
+
+class _Nobody:
+    """Stands where no parker is registered: every request is refused, so that no job waits for nobody."""
+
+    def open(self, batch: Sequence[tuple[ParkedJob, OpenWork]]) -> Sequence[object]:
+        return [
+            (job.id, work.task, work.iteration, "DepartmentNotFound", "This server has no departments.")
+            for job, work in batch
+        ]
+
+    def withdraw(self, batch: Sequence[tuple[uuid.UUID, WithdrawWork]]) -> None:
+        return None
+
+
+_parker: Parker = _Nobody()
+
+
+def register_parker(parker: Parker) -> None:
+    """Make `parker` the one that is asked. Called once, when the application starts."""
+    global _parker
+    _parker = parker
+
+
+def open_work(batch: Sequence[tuple[ParkedJob, OpenWork]]) -> list[Refusal]:
+    """Ask the parker to open the requests; answer what it refused."""
+    return [Refusal(*_as_row(entry)) for entry in _parker.open(batch)] if batch else []
+
+
+def withdraw_work(batch: Sequence[tuple[uuid.UUID, WithdrawWork]]) -> None:
+    """Ask the parker to take requests back."""
+    if batch:
+        _parker.withdraw(batch)
+
+
+def _as_row(entry: object) -> tuple[uuid.UUID, str, int, str, str]:
+    job_id, task, iteration, error, cause = entry  # type: ignore[misc]
+    return job_id, task, iteration, error, cause

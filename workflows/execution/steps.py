@@ -1,0 +1,150 @@
+"""Running one step of one job: from its input to the event that tells what became of it. Nothing is locked meanwhile."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import overload
+
+from django.conf import settings
+
+from workflows.engine.contract import (
+    Answer,
+    Completed,
+    DocumentRef,
+    Failed,
+    Json,
+    NewDocument,
+    Parked,
+    StepContext,
+    StepError,
+)
+from workflows.engine.decide import step_input
+from workflows.engine.definition import Definition
+from workflows.engine.events import TaskCompleted, TaskFailed, TaskParked
+from workflows.engine.exceptions import ExpressionError
+from workflows.engine.jsonvalue import check_json
+from workflows.engine.state import JobState
+from workflows.models import Document
+from workflows.models.statements import ClaimedJob
+from workflows.registry import PluginNotFound, get_plugin
+
+from .limits import StepTimeout, time_limit
+
+logger = logging.getLogger(__name__)
+
+CAUSE_LENGTH = 2000
+StepEvent = TaskCompleted | TaskParked | TaskFailed
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What one run of a step came to, with what the task run keeps of it."""
+
+    event: StepEvent
+    input: Json
+    documents: tuple[NewDocument, ...] = ()
+
+
+def run_step(
+    job: ClaimedJob, definition: Definition, state: JobState, task: str, clock: Callable[[], datetime]
+) -> StepResult:
+    """Run the plugin of a runnable task and say what happened. Never raises for what a plugin does."""
+    entry = state.tasks[task]
+    spec = definition.tasks[task]
+
+    def failed(error: str, cause: str) -> StepResult:
+        return StepResult(TaskFailed(task, entry.iteration, error, cause[:CAUSE_LENGTH]), value)
+
+    value: Json = None
+    try:
+        value = step_input(definition, state, task)
+        plugin = get_plugin(spec.plugin or "")
+    except ExpressionError as error:
+        return failed("ExpressionError", str(error))
+    except PluginNotFound as error:
+        return failed("PluginNotFound", str(error))
+    documents = JobDocuments(job)
+    context = StepContext(
+        job_id=str(job.id),
+        workflow=job.workflow,
+        version=job.version,
+        task=task,
+        iteration=entry.iteration,
+        attempt=entry.attempt,
+        input=value,
+        now=clock(),
+        idempotency_key=f"{job.id}:{task}:{entry.iteration}",
+        fence=job.fence,
+        correlation_id=job.correlation_id,
+        documents=documents,
+        read_document=documents.read,
+    )
+    seconds = spec.timeout.total_seconds() if spec.timeout else settings.WORKFLOW_STEP_SECONDS
+    try:
+        with time_limit(seconds):
+            answer = plugin.run(context)
+    except StepTimeout:
+        return failed("Timeout", f"The step took longer than {seconds:g} seconds.")
+    except StepError as error:
+        return failed(error.name, str(error))
+    except (Exception, SystemExit, KeyboardInterrupt) as error:  # a plugin breaks its own step and nothing else
+        logger.warning("Step %s of job %s raised %s", task, job.id, type(error).__name__, exc_info=True)
+        return failed("Unexpected", f"{type(error).__name__}: {error}")
+    return _judge(answer, task, entry.iteration, value)
+
+
+def _judge(answer: Answer | Mapping[str, Json] | None, task: str, iteration: int, value: Json) -> StepResult:
+    """Turn a plugin's answer into an event, and refuse what cannot be kept."""
+    if answer is None:
+        answer = Completed()
+    elif isinstance(answer, Mapping):
+        answer = Completed(dict(answer))
+    if isinstance(answer, Failed):
+        return StepResult(TaskFailed(task, iteration, str(answer.error), str(answer.cause)[:CAUSE_LENGTH]), value)
+    if isinstance(answer, Parked):
+        return StepResult(TaskParked(task, iteration, answer.reason, answer.until), value)
+    if not isinstance(answer, Completed):
+        cause = f"The plugin returned a {type(answer).__name__}; it must return Completed, Parked, Failed or a mapping."
+        return StepResult(TaskFailed(task, iteration, "Unexpected", cause), value)
+    faults = check_json(answer.output, settings.WORKFLOW_VALUE_MAX_BYTES)
+    if faults:
+        cause = "The output is not JSON that can be kept: " + "; ".join(
+            f"{fault.pointer or '/'}: {fault.detail}" for fault in faults[:5]
+        )
+        return StepResult(TaskFailed(task, iteration, "Unexpected", cause[:CAUSE_LENGTH]), value)
+    return StepResult(TaskCompleted(task, iteration, answer.output, answer.outcome), value, tuple(answer.documents))
+
+
+class JobDocuments(Sequence[DocumentRef]):
+    """The documents of a job, read from the database only when a plugin looks at them: most never do."""
+
+    def __init__(self, job: ClaimedJob) -> None:
+        self._job = job
+
+    @cached_property
+    def _refs(self) -> list[DocumentRef]:
+        rows = Document.objects.filter(job_id=self._job.id).order_by("id")
+        return [DocumentRef(str(row.pk), row.name, row.media_type, row.size, row.sha256) for row in rows]
+
+    def __len__(self) -> int:
+        return len(self._refs)
+
+    @overload
+    def __getitem__(self, index: int) -> DocumentRef: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[DocumentRef]: ...
+
+    def __getitem__(self, index: int | slice) -> DocumentRef | Sequence[DocumentRef]:
+        return self._refs[index]
+
+    def read(self, document_id: str) -> bytes:
+        """The content of one of the job's own documents. KeyError for any other id."""
+        if document_id not in {ref.id for ref in self._refs}:
+            raise KeyError(f"The job has no document {document_id}.")
+        with Document.objects.get(pk=document_id).content.open("rb") as file:
+            return bytes(file.read())

@@ -1,0 +1,52 @@
+"""The timers: parked jobs whose time has come are made ready."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from django.db import transaction
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from workflows.models import History, Job, JobStatus
+
+from .doorbell import ring
+from .ranks import rank_at
+
+BATCH = 500
+
+
+class Timers:
+    """Wakes parked jobs. Any number may run at once: each job is taken by one of them, the others pass it by."""
+
+    name = "timers"
+    every_seconds = 1.0
+
+    def run_once(self) -> dict[str, int]:
+        """Make up to a batch of due jobs ready; answer how many."""
+        due = Job.objects.filter(status=JobStatus.PEND, wake_at__lte=Now())
+        if not due.exists():
+            return {"woken": 0}
+        with transaction.atomic():
+            jobs = list(due.select_for_update(skip_locked=True, of=("self",)).order_by("wake_at")[:BATCH])
+            now = timezone.now()
+            for job in jobs:
+                job.make_ready()
+                job.wake_at = None
+                job.rank = rank_at(now, job.priority)
+                job.history_count += 1
+            Job.objects.bulk_update(jobs, ["status", "wake_at", "rank", "history_count"])
+            History.objects.bulk_create(
+                History(
+                    job=job,
+                    sequence=job.history_count,
+                    at=now,
+                    event="timer.fired",
+                    from_status=JobStatus.PEND,
+                    to_status=JobStatus.READY,
+                )
+                for job in jobs
+            )
+            for queue in {job.queue for job in jobs}:
+                transaction.on_commit(partial(ring, queue))
+        return {"woken": len(jobs)}

@@ -1,0 +1,182 @@
+"""The hot path on PostgreSQL: one statement each, set-wise, prepared once a connection.
+
+The values of a batch travel as JSON documents and are unfolded by `json_to_recordset`, so the statement's text, and
+with it its plan, is the same for one job and for fifty.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+import psycopg
+from django.db import connection
+
+from .rows import Checkpoint, ClaimedJob
+
+CLAIM = """
+WITH candidate AS MATERIALIZED (  -- a fence: the planner must not run the LIMIT again
+    SELECT id FROM workflows_job
+    WHERE status IN ('NEW', 'READY') AND claimed_by IS NULL AND queue = %s AND run_at <= statement_timestamp()
+    ORDER BY rank, id
+    LIMIT %s
+    FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE workflows_job AS job
+SET claimed_by = %s, claimed_until = statement_timestamp() + %s * interval '1 second',
+    fence = job.fence + 1, claims = job.claims + 1,
+    started_at = coalesce(job.started_at, statement_timestamp())
+FROM candidate, workflows_jobdata AS data
+WHERE job.id = candidate.id AND data.job_id = candidate.id
+RETURNING job.id, job.workflow, job.version, job.status, job.priority, job.fence, job.claims, job.signals,
+    job.correlation_id, job.created_at, data.input, data.state, statement_timestamp(), job.rank
+"""
+
+_JOB = """
+WITH step AS (
+    SELECT * FROM json_to_recordset(%s) AS step(
+        id uuid, fence bigint, signals int, used int, from_status text, to_status text, release bool, at timestamptz,
+        finished bool, outcome text, wake_at timestamptz, state jsonb, output jsonb, error jsonb, rows int)
+), job AS (
+    UPDATE workflows_job AS job
+    SET status = step.to_status,
+        outcome = coalesce(step.outcome, job.outcome),
+        wake_at = step.wake_at,
+        claimed_by = CASE WHEN step.release THEN NULL ELSE job.claimed_by END,
+        claimed_until = CASE WHEN step.release THEN NULL ELSE job.claimed_until END,
+        claims = CASE WHEN step.release THEN 0 ELSE 1 END,
+        history_count = job.history_count + step.rows,
+        finished_at = CASE WHEN step.finished THEN step.at END
+    FROM step
+    WHERE job.id = step.id AND job.fence = step.fence AND job.claimed_by = %s
+        AND job.signals = step.signals AND job.status = step.from_status
+    RETURNING job.id, job.history_count - step.rows AS base
+), data AS (
+    UPDATE workflows_jobdata AS data
+    SET state = step.state, output = step.output, error = step.error
+    FROM step JOIN job ON job.id = step.id
+    WHERE data.job_id = job.id
+), history AS (
+    INSERT INTO workflows_history
+        (job_id, sequence, at, event, task, iteration, actor, from_status, to_status, data)
+    SELECT job.id, job.base + item.place, item.at, item.event, item.task, item.iteration, item.actor,
+        item.from_status, item.to_status, item.data
+    FROM json_to_recordset(%s) AS item(
+        job_id uuid, place int, at timestamptz, event text, task text, iteration int, actor text,
+        from_status text, to_status text, data jsonb)
+    JOIN job ON job.id = item.job_id
+)"""
+
+_RUNS = """, run AS (
+    INSERT INTO workflows_taskrun AS old
+        (job_id, task, iteration, attempt, status, outcome, input, output, error, cause, actor, department,
+         sequence, started_at, finished_at)
+    SELECT job.id, item.task, item.iteration, item.attempt, item.status, item.outcome, item.input, item.output, item.error,
+        item.cause, item.actor, item.department, job.base + item.place, item.started_at, item.finished_at
+    FROM json_to_recordset(%s) AS item(
+        job_id uuid, task text, iteration int, attempt int, status text, outcome text, input jsonb, output jsonb,
+        error text, cause text, actor text, department text, place int, started_at timestamptz,
+        finished_at timestamptz)
+    JOIN job ON job.id = item.job_id
+    ON CONFLICT (job_id, task, iteration, attempt) DO UPDATE  -- a wait that ends: what was asked, and when, stays
+    SET status = excluded.status, outcome = excluded.outcome, output = excluded.output, error = excluded.error,
+        cause = excluded.cause, actor = excluded.actor, sequence = excluded.sequence,
+        finished_at = excluded.finished_at
+)"""
+
+_MESSAGES = """, message AS (
+    INSERT INTO workflows_message (id, job_id, sequence, type, task, iteration, destination, data, created_at)
+    SELECT item.id, job.id, job.base + item.place, item.type, item.task, item.iteration, item.destination, item.data,
+        item.created_at
+    FROM json_to_recordset(%s) AS item(
+        id uuid, job_id uuid, place int, type text, task text, iteration int, destination text, data jsonb,
+        created_at timestamptz)
+    JOIN job ON job.id = item.job_id
+)"""
+
+_SIGNALS = """, used AS (
+    DELETE FROM workflows_signal AS signal
+    USING step JOIN job ON job.id = step.id
+    WHERE signal.job_id = job.id AND signal.sequence <= step.used
+)"""
+
+_ANSWER = "\nSELECT id FROM job"
+
+
+@cache
+def checkpoint_sql(*, runs: bool, messages: bool, signals: bool) -> str:
+    """The checkpoint statement with only the parts that a batch needs."""
+    parts = [_JOB, _RUNS * runs, _MESSAGES * messages, _SIGNALS * signals, _ANSWER]
+    return "".join(parts)
+
+
+def _execute(sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Run one statement on Django's connection, bound and prepared by the server, which Django's own cursor is not."""
+    connection.ensure_connection()
+    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+        # psycopg sees no difference between this cursor and Django's: the same transaction, the same connection.
+        return cursor.execute(sql, parameters, prepare=True).fetchall()
+
+
+def _as_json(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def claim(queue: str, owner: str, limit: int, lease_seconds: int) -> list[ClaimedJob]:
+    """See the package."""
+    rows = _execute(CLAIM, (queue, limit, owner, lease_seconds))
+    rows.sort(key=lambda row: (row[13], row[0]))  # RETURNING keeps no order
+    return [ClaimedJob(*row[:10], _as_json(row[10]), _as_json(row[11]), row[12]) for row in rows]
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, uuid.UUID):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is no JSON value")
+
+
+def _dumps(rows: list[dict[str, Any]]) -> str:
+    return json.dumps(rows, default=_plain, allow_nan=False, separators=(",", ":"))
+
+
+def _fields(row: Any) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in row.__slots__}
+
+
+def checkpoint(owner: str, batch: Sequence[Checkpoint]) -> set[uuid.UUID]:
+    """See the package."""
+    steps, history, runs, messages = [], [], [], []
+    for step in batch:
+        steps.append(
+            {
+                "id": step.job_id,
+                "fence": step.fence,
+                "signals": step.signals,
+                "used": 0 if step.keep_signals else step.signals,
+                "from_status": step.from_status,
+                "to_status": step.to_status,
+                "release": step.release,
+                "at": step.at,
+                "finished": step.to_status in ("DONE", "CANC"),
+                "outcome": step.outcome,
+                "wake_at": step.wake_at,
+                "state": step.state,
+                "output": step.output,
+                "error": step.error,
+                "rows": len(step.history),
+            }
+        )
+        for place, row in enumerate(step.history, start=1):
+            history.append({"job_id": step.job_id, "place": place, **_fields(row)})
+        runs += [{"job_id": step.job_id, **_fields(run)} for run in step.runs]
+        messages += [{"job_id": step.job_id, **_fields(message)} for message in step.messages]
+    sql = checkpoint_sql(runs=bool(runs), messages=bool(messages), signals=any(step.signals for step in batch))
+    parameters = [_dumps(steps), owner, _dumps(history)]
+    parameters += [_dumps(rows) for rows in (runs, messages) if rows]
+    return {row[0] for row in _execute(sql, parameters)}

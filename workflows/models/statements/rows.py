@@ -1,0 +1,102 @@
+"""What passes between a worker and the hot statements: plain values, the same for every database."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(slots=True)
+class ClaimedJob:
+    """A job under a fresh lease, with all a worker needs to go on from the last commit."""
+
+    id: uuid.UUID
+    workflow: str
+    version: int
+    status: str
+    priority: int
+    fence: int
+    claims: int
+    signals: int
+    correlation_id: str
+    created_at: datetime
+    input: Any
+    state: dict[str, Any] | None
+    now: datetime
+    """The database's clock at the claim."""
+
+
+@dataclass(slots=True)
+class HistoryRow:
+    """One row of the history; its sequence number is given by its place."""
+
+    at: datetime
+    event: str
+    task: str = ""
+    iteration: int | None = None
+    actor: str = ""
+    from_status: str = ""
+    to_status: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class RunRow:
+    """One task run, new or ended. `place` is the 1-based place of its history row in the same checkpoint."""
+
+    task: str
+    iteration: int
+    attempt: int
+    status: str
+    place: int
+    started_at: datetime
+    finished_at: datetime | None
+    outcome: str | None = None
+    input: Any = None
+    output: Any = None
+    error: str | None = None
+    cause: str | None = None
+    actor: str = ""
+    department: str = ""
+
+
+@dataclass(slots=True)
+class MessageRow:
+    """One outgoing message, at the 1-based `place` in the checkpoint."""
+
+    id: uuid.UUID
+    place: int
+    type: str
+    created_at: datetime
+    task: str = ""
+    iteration: int | None = None
+    destination: str = ""
+    data: Any = None
+
+
+@dataclass(slots=True)
+class Checkpoint:
+    """Everything one job's step changes, to be committed whole or not at all.
+
+    `fence`, `signals` and `from_status` are the guard: where the row has others, nothing of this is written. The
+    signals it was decided with are used up, unless `keep_signals`.
+    """
+
+    job_id: uuid.UUID
+    fence: int
+    signals: int
+    from_status: str
+    to_status: str
+    release: bool
+    at: datetime
+    state: dict[str, Any]
+    outcome: str | None = None
+    wake_at: datetime | None = None
+    output: Any = None
+    error: dict[str, Any] | None = None
+    history: list[HistoryRow] = field(default_factory=list)
+    runs: list[RunRow] = field(default_factory=list)
+    messages: list[MessageRow] = field(default_factory=list)
+    keep_signals: bool = False
