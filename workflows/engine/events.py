@@ -99,11 +99,12 @@ class RetryRequested:
 
 @dataclass(frozen=True, slots=True)
 class SkipRequested:
-    """An operator finishes a failed or waiting task by hand, with an output."""
+    """An operator finishes a failed or waiting task by hand, with an output, and an outcome for its transitions."""
 
     task: str
     output: Json = None
     actor: str = ""
+    outcome: str | None = None
 
 
 Event = (

@@ -1,0 +1,300 @@
+"""The fields a document may have, and what each may hold: the shape of a definition as a set of tables.
+
+A field of a later release stands in `LATER`, and is refused by name; to add it, move it into the table of its owner.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
+
+from .contract import PLUGIN_NAME, Json
+from .durations import parse_duration, parse_timestamp
+from .exceptions import InvalidDuration, InvalidTimestamp
+from .faults import Report, at
+
+SLUG = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,99}", re.ASCII)
+Check = Callable[[Report, str, Any, "str | None"], None]
+"""A check of one value: the report, the pointer, the value, and the name of the task it belongs to."""
+
+_KINDS = {str: "a text", bool: "true or false", int: "a whole number", list: "a list", dict: "an object"}
+
+
+def is_a(report: Report, pointer: str, value: Any, kind: type) -> bool:
+    """Whether the value is of the kind, true and false not counting as numbers; if not, that is a fault."""
+    if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
+        return True
+    report.add(pointer, "wrong_type", f"This has to be {_KINDS[kind]}.")
+    return False
+
+
+def any_text(report: Report, pointer: str, value: Any, task: str | None) -> None:
+    is_a(report, pointer, value, str)
+
+
+def word(report: Report, pointer: str, value: Any, task: str | None) -> None:
+    """A name that others match: not empty, no expression in it."""
+    if not is_a(report, pointer, value, str):
+        return
+    if not value.strip():
+        report.add(pointer, "empty", "This must not be empty.")
+    elif len(value) > 200:
+        report.add(pointer, "too_long", "This is longer than 200 characters.")
+    elif "${" in value:
+        report.add(pointer, "not_an_expression", "This is a fixed name; no expression is read here.")
+
+
+def slug(report: Report, pointer: str, value: Any, task: str | None) -> None:
+    if is_a(report, pointer, value, str) and SLUG.fullmatch(value) is None:
+        detail = "A name starts with a letter and has up to 100 letters, digits, - and _ (no spaces, no dots)."
+        report.add(pointer, "bad_name", detail)
+
+
+def text_template(report: Report, pointer: str, value: Any, task: str | None) -> None:
+    if is_a(report, pointer, value, str):
+        report.template(pointer, value, task)
+
+
+def mapping(report: Report, pointer: str, value: Any, task: str | None) -> None:
+    """A mapping may be any JSON; its texts may hold expressions."""
+    report.template(pointer, value, task)
+
+
+def labels(report: Report, pointer: str, value: Any, task: str | None) -> None:
+    if isinstance(value, list):
+        for index, label in enumerate(value):
+            any_text(report, at(pointer, index), label, task)
+    elif is_a(report, pointer, value, dict):
+        for key, label in value.items():
+            any_text(report, at(pointer, key), label, task)
+
+
+def duration(report: Report, pointer: str, value: Any, task: str | None) -> None:
+    if not is_a(report, pointer, value, str):
+        return
+    try:
+        parse_duration(value)
+    except InvalidDuration as error:
+        report.add(pointer, "bad_duration", str(error))
+
+
+def positive_duration(report: Report, pointer: str, value: Any, task: str | None) -> None:
+    before = len(report.faults)
+    duration(report, pointer, value, task)
+    if len(report.faults) == before and not parse_duration(value):
+        report.add(pointer, "bad_duration", "This has to be longer than nothing.")
+
+
+def duration_or_expression(report: Report, pointer: str, value: Any, task: str | None) -> None:
+    if isinstance(value, str) and "${" in value:
+        report.template(pointer, value, task)
+    else:
+        duration(report, pointer, value, task)
+
+
+def timestamp_or_expression(report: Report, pointer: str, value: Any, task: str | None) -> None:
+    if isinstance(value, str) and "${" in value:
+        report.template(pointer, value, task)
+    elif is_a(report, pointer, value, str):
+        try:
+            parse_timestamp(value)
+        except InvalidTimestamp as error:
+            report.add(pointer, "bad_timestamp", str(error))
+
+
+def schema(report: Report, pointer: str, value: Any, task: str | None) -> None:
+    if not isinstance(value, bool | dict):
+        report.add(pointer, "wrong_type", "A schema has to be an object, or true or false.")
+        return
+    try:
+        Draft202012Validator.check_schema(value)
+    except SchemaError as error:
+        detail = f"This is no JSON Schema 2020-12: {error.message[:300]}"
+        report.add(at(pointer, *error.absolute_path), "bad_schema", detail)
+    except (RecursionError, re.error, ValueError) as error:
+        report.add(pointer, "bad_schema", f"This is no JSON Schema 2020-12: {type(error).__name__}.")
+
+
+def one_of(*words: str) -> Check:
+    def check(report: Report, pointer: str, value: Any, task: str | None) -> None:
+        if value not in words or not isinstance(value, str):
+            report.add(pointer, "bad_value", f"This is one of {', '.join(words)}.")
+
+    return check
+
+
+def whole(lowest: int, highest: int) -> Check:
+    def check(report: Report, pointer: str, value: Any, task: str | None) -> None:
+        if is_a(report, pointer, value, int) and not lowest <= value <= highest:
+            report.add(pointer, "bad_value", f"This has to be between {lowest} and {highest}.")
+
+    return check
+
+
+def boolean(report: Report, pointer: str, value: Any, task: str | None) -> None:
+    is_a(report, pointer, value, bool)
+
+
+def rate(report: Report, pointer: str, value: Any, task: str | None) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        report.add(pointer, "wrong_type", "This has to be a number.")
+    elif not (math.isfinite(value) and 1 <= value <= 1000):
+        report.add(pointer, "bad_value", "This has to be between 1 and 1000.")
+
+
+def words(report: Report, pointer: str, value: Any, task: str | None) -> None:
+    """A list of names, at least one, none twice."""
+    if not is_a(report, pointer, value, list):
+        return
+    if not value:
+        report.add(pointer, "empty", "This needs at least one entry.")
+    for index, item in enumerate(value):
+        word(report, at(pointer, index), item, task)
+        if item in value[:index]:
+            report.add(at(pointer, index), "duplicate", f"{item!r} is listed twice; leave one out.")
+
+
+def plugin(report: Report, pointer: str, value: Any, task: str | None) -> None:
+    if not is_a(report, pointer, value, str):
+        return
+    if PLUGIN_NAME.match(value) is None:
+        report.add(pointer, "bad_name", "A plugin is named by lower-case words joined by dots, as in claims.validate.")
+    elif report.known_plugins is not None and value not in report.known_plugins:
+        report.add(pointer, "unknown_plugin", f"No plugin is registered as {value!r}; register it, or name another.")
+
+
+def department(report: Report, pointer: str, value: Any, task: str | None) -> None:
+    before = len(report.faults)
+    word(report, pointer, value, task)
+    known = report.known_departments
+    if len(report.faults) == before and known is not None and value not in known:
+        report.add(pointer, "unknown_department", f"There is no department {value!r}; create it, or name another.")
+
+
+def fields(
+    table: Mapping[str, Check], later: frozenset[str] = frozenset(), required: tuple[str, ...] = ()
+) -> Callable[[Report, str, Mapping[str, Json], str | None], None]:
+    """A check of an object: its known fields by the table, its unknown and missing ones as faults."""
+
+    def check(report: Report, pointer: str, value: Mapping[str, Json], task: str | None) -> None:
+        for key in required:
+            if key not in value:
+                report.add(at(pointer, key), "missing_field", f"{key!r} is required here.")
+        for key, member in value.items():
+            if key in table:
+                table[key](report, at(pointer, key), member, task)
+            elif key in later:
+                report.add(at(pointer, key), "not_supported_yet", f"{key!r} comes in a later release; leave it out.")
+            else:
+                known = ", ".join(sorted(table))
+                report.add(at(pointer, key), "unknown_field", f"There is no field {key!r} here; known are {known}.")
+
+    return check
+
+
+def object_of(table: Mapping[str, Check], later: frozenset[str] = frozenset(), required: tuple[str, ...] = ()) -> Check:
+    inner = fields(table, later, required)
+
+    def check(report: Report, pointer: str, value: Any, task: str | None) -> None:
+        if is_a(report, pointer, value, dict):
+            inner(report, pointer, value, task)
+
+    return check
+
+
+_RETRIER = object_of(
+    {
+        "errors": words,
+        "interval": duration,
+        "backoff_rate": rate,
+        "max_attempts": whole(1, 1000),
+        "max_delay": duration,
+        "jitter": one_of("none", "full"),
+    }
+)
+
+
+def retriers(report: Report, pointer: str, value: Any, task: str | None) -> None:
+    if is_a(report, pointer, value, list):
+        for index, policy in enumerate(value):
+            _RETRIER(report, at(pointer, index), policy, task)
+
+
+def passed_over(report: Report, pointer: str, value: Any, task: str | None) -> None:
+    """A field that `validation` looks at with more knowledge than a table has."""
+
+
+# ---- the tables -----------------------------------------------------------------------------------------------------
+
+DOCUMENT: Mapping[str, Check] = {
+    "name": slug,
+    "title": any_text,
+    "description": any_text,
+    "labels": labels,
+    "input_schema": schema,
+    "tasks": passed_over,
+    "transitions": passed_over,
+    "output": mapping,
+    "timeout": positive_duration,
+    "sla": object_of({"due": positive_duration}, frozenset({"calendar"}), ("due",)),
+    "priority": whole(0, 100),
+}
+DOCUMENT_LATER = frozenset({"rate_limit", "max_concurrency", "on_failure"})
+
+TASK: Mapping[str, Check] = {
+    "type": passed_over,
+    "title": text_template,
+    "input": mapping,
+    "retry": retriers,
+    "timeout": positive_duration,
+    "join": one_of("all", "any"),
+    "split": one_of("all", "first"),
+    "compensate": plugin,
+    "priority": whole(0, 100),
+}
+TASK_LATER = frozenset({"resource", "queue", "rate_limit", "max_concurrency"})
+
+TYPES: Mapping[str, tuple[Mapping[str, Check], tuple[str, ...]]] = {
+    "plugin": ({"plugin": plugin}, ("plugin",)),
+    "human": (
+        {
+            "department": department,
+            "outcomes": words,
+            "form": schema,
+            "due": positive_duration,
+            "assignee": text_template,
+        },
+        ("department",),
+    ),
+    "external": ({"department": department, "queue": word, "message": mapping, "due": positive_duration}, ()),
+    "wait": ({"for": duration_or_expression, "until": timestamp_or_expression}, ()),
+    "emit": ({"event": word, "data": mapping}, ("event",)),
+    "pass": ({}, ()),
+    "fail": ({"error": word, "cause": text_template}, ()),
+}
+TYPES_LATER = frozenset({"http", "event", "map", "workflow"})
+TYPE_FIELDS_LATER: Mapping[str, frozenset[str]] = {
+    "human": frozenset({"quorum", "constraints", "escalate", "follow_up"}),
+}
+ONE_OF_TWO: Mapping[str, tuple[str, str]] = {"external": ("department", "queue"), "wait": ("for", "until")}
+
+TRANSITION: Mapping[str, Check] = {
+    "from": any_text,
+    "to": any_text,
+    "when": passed_over,
+    "default": boolean,
+    "on_error": words,
+    "loop": object_of({"max_iterations": whole(1, 1_000_000)}),
+}
+
+check_document = fields(DOCUMENT, DOCUMENT_LATER, ("name", "tasks"))
+check_transition = fields(TRANSITION, required=("from", "to"))
+CHECK_TASK: Mapping[str, Callable[[Report, str, Mapping[str, Json], str | None], None]] = {
+    kind: fields({**TASK, **own}, TASK_LATER - set(own) | TYPE_FIELDS_LATER.get(kind, frozenset()), ("type", *required))
+    for kind, (own, required) in TYPES.items()
+}

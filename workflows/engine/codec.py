@@ -1,0 +1,54 @@
+"""Events as JSON and back, so that a history can be kept, sent and replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import datetime
+from typing import Any, Final
+
+from . import events
+from .contract import Json
+from .durations import format_timestamp, parse_timestamp
+from .events import Event, Unset
+from .exceptions import InvalidEvent
+
+_KINDS: Final[Mapping[str, type]] = {
+    kind.__name__: kind
+    for kind in (
+        events.JobStarted,
+        events.TaskCompleted,
+        events.TaskParked,
+        events.TaskFailed,
+        events.Responded,
+        events.TimePassed,
+        events.CancelRequested,
+        events.RetryRequested,
+        events.SkipRequested,
+    )
+}
+_MOMENTS: Final = frozenset({"created_at", "until"})
+
+
+def event_to_json(event: Event) -> dict[str, Json]:
+    """The event as JSON; `event` in it is its type. An input that was not given is left out, since null is a value."""
+    data: dict[str, Json] = {"event": type(event).__name__}
+    for item in fields(event):
+        value = getattr(event, item.name)
+        if not isinstance(value, Unset):
+            data[item.name] = format_timestamp(value) if isinstance(value, datetime) else value
+    return data
+
+
+def event_from_json(data: Mapping[str, Json]) -> Event:
+    """The event that `event_to_json` described. Raises InvalidEvent for anything else."""
+    values: dict[str, Any] = dict(data)
+    kind = _KINDS.get(values.pop("event", ""))
+    if kind is None:
+        raise InvalidEvent(f"There is no event {data.get('event')!r}.")
+    try:
+        moments = {key: parse_timestamp(values[key]) for key in _MOMENTS & values.keys() if values[key] is not None}
+        event: Event = kind(**{**values, **moments})
+    except (TypeError, ValueError) as error:
+        raise InvalidEvent(f"The event cannot be read: {error}") from None
+    return event
