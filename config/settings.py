@@ -108,6 +108,8 @@ for alias, connection in DATABASES.items():
     connection["TEST"] = {"NAME": str(VAR_DIR / f"{name}.sqlite3") if is_file else name}
 DATABASE_ROUTERS = ["workflows.models.router.DefinitionsRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+MIGRATION_MODULES = {"knox": None}
+"""Its tokens are `workflows.ApiToken`: its own migrations would make a second table, used by nobody, that names users."""
 
 # ---- the engine and its workers -------------------------------------------------------------------------------------
 
@@ -239,10 +241,10 @@ REST_FRAMEWORK = {
         "workflows.api.authentication.BearerTokenAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PERMISSION_CLASSES": ["workflows.api.authentication.HasScope"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["workflows.api.parsers.StrictJSONParser"],
-    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_FILTER_BACKENDS": ["workflows.api.filters.StrictFilterBackend"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "workflows.api.problems.exception_handler",
     "URL_FORMAT_OVERRIDE": None,

@@ -9,24 +9,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import jsonschema_rs
+
+from .faults import Fault
 
 MAX_NESTING = 64
 MAX_FAULTS = 100
 MAX_INTEGER_BITS = 1024
 """A larger integer does not even fit the range of a double, and no other JSON reader would give it back."""
-
-
-@dataclass(frozen=True, slots=True)
-class ValueFault:
-    """One thing wrong with a value: where (JSON Pointer), a code for programs, a sentence for people."""
-
-    pointer: str
-    code: str
-    detail: str
 
 
 class InvalidSchema(ValueError):
@@ -43,14 +35,14 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def check_json(value: Any, max_bytes: int, *, at: str = "") -> list[ValueFault]:
+def check_json(value: Any, max_bytes: int, *, at: str = "") -> list[Fault]:
     """Every reason why the value cannot be kept; an empty list where it can.
 
     Refused are NaN and infinities, NUL characters and lone surrogates (PostgreSQL keeps neither), integers of more
     than 1024 bits, nesting deeper than 64, anything that is not JSON, and more than `max_bytes` of JSON text. `at` is
     the pointer of the value itself. At most 100 faults are listed.
     """
-    faults: list[ValueFault] = []
+    faults: list[Fault] = []
     # Every element costs a byte of text at least: the count bounds the walk, also for a value that contains itself.
     seen = 0
     stack: list[tuple[Any, str, int]] = [(value, at, 1)]
@@ -61,7 +53,7 @@ def check_json(value: Any, max_bytes: int, *, at: str = "") -> list[ValueFault]:
             return [_too_large(at, max_bytes)]
         if isinstance(item, dict | list):
             if depth > MAX_NESTING:
-                faults.append(ValueFault(where, "too_deep", f"is nested deeper than {MAX_NESTING} levels"))
+                faults.append(Fault(where, "too_deep", f"is nested deeper than {MAX_NESTING} levels"))
                 continue
             _push_children(item, where, depth + 1, stack, faults)
         else:
@@ -73,15 +65,13 @@ def check_json(value: Any, max_bytes: int, *, at: str = "") -> list[ValueFault]:
     return faults
 
 
-def _push_children(
-    item: Any, where: str, depth: int, stack: list[tuple[Any, str, int]], faults: list[ValueFault]
-) -> None:
+def _push_children(item: Any, where: str, depth: int, stack: list[tuple[Any, str, int]], faults: list[Fault]) -> None:
     if isinstance(item, list):
         stack.extend((child, f"{where}/{index}", depth) for index, child in reversed(list(enumerate(item))))
         return
     for key, child in reversed(item.items()):
         if not isinstance(key, str):
-            faults.append(ValueFault(where, "not_json", f"has the key {key!r:.60}, which is no string"))
+            faults.append(Fault(where, "not_json", f"has the key {key!r:.60}, which is no string"))
             continue
         fault = _text_fault(key, where, "has a key with")
         if fault:
@@ -90,34 +80,34 @@ def _push_children(
             stack.append((child, where + pointer_to([key]), depth))
 
 
-def _scalar_fault(item: Any, where: str) -> ValueFault | None:
+def _scalar_fault(item: Any, where: str) -> Fault | None:
     if item is None or isinstance(item, bool):
         return None
     if isinstance(item, str):
         return _text_fault(item, where, "holds")
     if isinstance(item, int):
         if item.bit_length() > MAX_INTEGER_BITS:
-            return ValueFault(where, "number_too_large", f"is an integer of more than {MAX_INTEGER_BITS} bits")
+            return Fault(where, "number_too_large", f"is an integer of more than {MAX_INTEGER_BITS} bits")
         return None
     if isinstance(item, float):
         if math.isfinite(item):
             return None
-        return ValueFault(where, "not_finite", f"is {item}, which JSON does not have")
-    return ValueFault(where, "not_json", f"is of type {type(item).__name__}, which is not JSON")
+        return Fault(where, "not_finite", f"is {item}, which JSON does not have")
+    return Fault(where, "not_json", f"is of type {type(item).__name__}, which is not JSON")
 
 
-def _text_fault(text: str, where: str, verb: str) -> ValueFault | None:
+def _text_fault(text: str, where: str, verb: str) -> Fault | None:
     if "\0" in text:
-        return ValueFault(where, "nul_character", f"{verb} a NUL character, which the database cannot keep")
+        return Fault(where, "nul_character", f"{verb} a NUL character, which the database cannot keep")
     try:
         text.encode()
     except UnicodeEncodeError:
-        return ValueFault(where, "lone_surrogate", f"{verb} half of a surrogate pair, which is no character")
+        return Fault(where, "lone_surrogate", f"{verb} half of a surrogate pair, which is no character")
     return None
 
 
-def _too_large(at: str, max_bytes: int) -> ValueFault:
-    return ValueFault(at, "too_large", f"is more than {max_bytes} bytes of JSON")
+def _too_large(at: str, max_bytes: int) -> Fault:
+    return Fault(at, "too_large", f"is more than {max_bytes} bytes of JSON")
 
 
 class SchemaValidator:
@@ -133,9 +123,9 @@ class SchemaValidator:
         except (ValueError, TypeError, jsonschema_rs.ReferencingError) as error:
             raise InvalidSchema(str(error).split("\n", 1)[0][:300]) from None
 
-    def faults(self, value: Any, *, at: str = "") -> list[ValueFault]:
+    def faults(self, value: Any, *, at: str = "") -> list[Fault]:
         """Every violation, at most 100 of them. The code is the keyword of the schema that is broken."""
-        found: list[ValueFault] = []
+        found: list[Fault] = []
         for error in self._validator.iter_errors(value):
             found.extend(_violations(error, at))
             if len(found) >= MAX_FAULTS:
@@ -143,14 +133,14 @@ class SchemaValidator:
         return found[:MAX_FAULTS]
 
 
-def _violations(error: Any, at: str) -> list[ValueFault]:
+def _violations(error: Any, at: str) -> list[Fault]:
     """One violation as faults: a missing or unexpected property is named by a pointer of its own."""
     where = at + pointer_to(error.instance_path)
     kind = error.kind
     if kind.name == "required":
-        return [ValueFault(where + pointer_to([kind.property]), "required", "is required")]
+        return [Fault(where + pointer_to([kind.property]), "required", "is required")]
     if kind.name in ("additionalProperties", "unevaluatedProperties"):
-        return [ValueFault(where + pointer_to([name]), kind.name, "is not expected") for name in kind.unexpected]
+        return [Fault(where + pointer_to([name]), kind.name, "is not expected") for name in kind.unexpected]
     if kind.name == "falseSchema":
-        return [ValueFault(where, "not_allowed", "is not allowed here")]
-    return [ValueFault(where, str(error.schema_path[-1]), error.message[:300])]
+        return [Fault(where, "not_allowed", "is not allowed here")]
+    return [Fault(where, str(error.schema_path[-1]), error.message[:300])]

@@ -3,18 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any
 
-
-class FaultLike(Protocol):
-    """What every fault has, whoever found it."""
-
-    @property
-    def pointer(self) -> str: ...
-    @property
-    def code(self) -> str: ...
-    @property
-    def detail(self) -> str: ...
+from workflows.engine.faults import Fault
 
 
 class IntakeError(Exception):
@@ -24,7 +15,7 @@ class IntakeError(Exception):
 class InvalidSubmission(IntakeError):
     """The submission cannot become a job; `faults` holds every reason, each with a JSON Pointer."""
 
-    def __init__(self, faults: Iterable[FaultLike]) -> None:
+    def __init__(self, faults: Iterable[Fault]) -> None:
         self.faults = tuple(faults)
         super().__init__("; ".join(f"{fault.pointer or '/'} {fault.detail}" for fault in self.faults))
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser
 
-from workflows.engine.jsonvalue import ValueFault, canonical, check_json, pointer_to
+from workflows.engine.faults import Fault
+from workflows.engine.jsonvalue import canonical, check_json, pointer_to
 from workflows.models import IdempotencyKey, Job
 
 from .exceptions import IdempotencyConflict, InvalidSubmission
@@ -50,7 +51,7 @@ def claim_for(key: str, request: dict[str, Any], user: AbstractBaseUser | None) 
     """
     if not 1 <= len(key) <= MAX_KEY or not key.isprintable():
         detail = f"must be 1 to {MAX_KEY} printable characters"
-        raise InvalidSubmission([ValueFault("", "invalid_idempotency_key", f"The Idempotency-Key {detail}.")])
+        raise InvalidSubmission([Fault("", "invalid_idempotency_key", f"The Idempotency-Key {detail}.")])
     faults = check_json(request, 2**24)
     if faults:
         raise InvalidSubmission(faults)

@@ -10,11 +10,10 @@ from typing import Any
 from django.db import IntegrityError, router, transaction
 
 from workflows.engine.exceptions import InvalidDefinition
-from workflows.engine.jsonvalue import InvalidSchema, SchemaValidator, ValueFault, canonical, check_json, pointer_to
+from workflows.engine.faults import Fault
+from workflows.engine.jsonvalue import InvalidSchema, SchemaValidator, canonical, check_json, pointer_to
 from workflows.engine.validation import validate
 from workflows.models import Definition, PluginRegistration
-
-from .exceptions import FaultLike
 
 MAX_DOCUMENT_BYTES = 2**20
 _ATTEMPTS = 20
@@ -36,9 +35,9 @@ class Published:
     created: bool
 
 
-def faults(document: Any) -> list[FaultLike]:
+def faults(document: Any) -> list[Fault]:
     """Everything that is wrong with a document, each fault with a JSON Pointer, a code and how to mend it."""
-    found: list[FaultLike] = list(check_json(document, MAX_DOCUMENT_BYTES))
+    found: list[Fault] = list(check_json(document, MAX_DOCUMENT_BYTES))
     if found:
         return found
     plugins = set(PluginRegistration.objects.filter(enabled=True).values_list("job_type", flat=True))
@@ -57,7 +56,7 @@ def publish(document: Any, *, published_by: str = "", note: str = "") -> Publish
     """
     found = faults(document)
     if found:
-        raise InvalidDefinition(found)  # type: ignore[arg-type]  (faults are told by their three fields)
+        raise InvalidDefinition(found)
     digest = hashlib.sha256(canonical(document).encode()).hexdigest()
     for attempt in range(_ATTEMPTS):
         newest = Definition.objects.newest(document["name"])
@@ -83,7 +82,7 @@ def publish(document: Any, *, published_by: str = "", note: str = "") -> Publish
     raise AssertionError("unreachable")
 
 
-def _schema_faults(document: Any) -> Iterator[ValueFault]:
+def _schema_faults(document: Any) -> Iterator[Fault]:
     """Schemas that a submission or an answer could not be held against: a remote reference, a pattern too large."""
     if not isinstance(document, dict):
         return
@@ -91,7 +90,7 @@ def _schema_faults(document: Any) -> Iterator[ValueFault]:
         try:
             SchemaValidator(schema)
         except InvalidSchema as error:
-            yield ValueFault(pointer_to(path), "invalid_schema", f"The schema cannot be used: {error}")
+            yield Fault(pointer_to(path), "invalid_schema", f"The schema cannot be used: {error}")
 
 
 def _schemas(document: dict[str, Any]) -> Iterator[tuple[Sequence[str | int], Any]]:

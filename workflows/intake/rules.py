@@ -8,7 +8,8 @@ from datetime import timedelta
 from typing import Any
 
 from workflows.engine.durations import parse_duration
-from workflows.engine.jsonvalue import SchemaValidator, ValueFault
+from workflows.engine.faults import Fault
+from workflows.engine.jsonvalue import SchemaValidator
 from workflows.models import Definition, PluginRegistration
 
 from .exceptions import UnknownWorkflow
@@ -76,7 +77,7 @@ def read_rules(workflow: str, version: int, document: dict[str, Any]) -> IntakeR
 
 def _unknown(workflow: str, version: int | None) -> UnknownWorkflow:
     if version is None:
-        return UnknownWorkflow([ValueFault("/workflow", "unknown_workflow", f"{workflow[:100]!r} is not published.")])
+        return UnknownWorkflow([Fault("/workflow", "unknown_workflow", f"{workflow[:100]!r} is not published.")])
     if Definition.objects.filter(name=workflow).exists():
-        return UnknownWorkflow([ValueFault("/version", "unknown_version", f"{workflow!r} has no version {version}.")])
-    return UnknownWorkflow([ValueFault("/workflow", "unknown_workflow", f"{workflow[:100]!r} is not published.")])
+        return UnknownWorkflow([Fault("/version", "unknown_version", f"{workflow!r} has no version {version}.")])
+    return UnknownWorkflow([Fault("/workflow", "unknown_workflow", f"{workflow[:100]!r} is not published.")])

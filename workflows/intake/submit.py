@@ -14,13 +14,14 @@ from django.db import IntegrityError, models, transaction
 from django.db.models import Case, Value, When
 from django.utils import timezone
 
-from workflows.engine.jsonvalue import ValueFault, check_json
+from workflows.engine.faults import Fault
+from workflows.engine.jsonvalue import check_json
 from workflows.execution import doorbell
 from workflows.execution.ranks import rank_at
 from workflows.models import Document, History, Job, JobData, JobStatus
 
 from . import idempotency
-from .exceptions import FaultLike, InvalidSubmission, UnknownWorkflow
+from .exceptions import InvalidSubmission, UnknownWorkflow
 from .rules import IntakeRules, rules_for
 
 MAX_BATCH = 1_000
@@ -108,7 +109,7 @@ def submit_jobs(
     them, each under `/jobs/{index}`.
     """
     if len(submissions) > MAX_BATCH:
-        raise InvalidSubmission([ValueFault("/jobs", "too_many", f"holds more than {MAX_BATCH} jobs")])
+        raise InvalidSubmission([Fault("/jobs", "too_many", f"holds more than {MAX_BATCH} jobs")])
     if not submissions:
         return []
     pointers = _pointers or [f"/jobs/{index}" for index in range(len(submissions))]
@@ -132,12 +133,12 @@ def _drafts(
     submissions: Sequence[Submission], pointers: Sequence[str], submitted_by: AbstractBaseUser | None
 ) -> list[_Draft]:
     """Check every submission and make its job, unsaved. Raises InvalidSubmission with all faults of all of them."""
-    faults: list[FaultLike] = []
+    faults: list[Fault] = []
     drafts: list[_Draft] = []
     known: dict[tuple[str, int | None], IntakeRules | UnknownWorkflow] = {}
     now = timezone.now()
     for submission, pointer in zip(submissions, pointers, strict=True):
-        own: list[FaultLike] = list(_shape_faults(submission, now))
+        own: list[Fault] = list(_shape_faults(submission, now))
         rules = _known_rules(submission, known)
         if isinstance(rules, UnknownWorkflow):
             own.extend(rules.faults)
@@ -147,7 +148,7 @@ def _drafts(
             if not own:
                 job = _new_job(submission, rules, submitted_by, now)
                 drafts.append(_Draft(submission, pointer, job, tuple(_document_ids(submission))))
-        faults.extend(ValueFault(pointer + fault.pointer, fault.code, fault.detail) for fault in own)
+        faults.extend(Fault(pointer + fault.pointer, fault.code, fault.detail) for fault in own)
     faults.extend(_document_faults(drafts, submitted_by))
     if faults:
         unknown = all(fault.code in ("unknown_workflow", "unknown_version") for fault in faults)
@@ -169,23 +170,23 @@ def _known_rules(
     return known[key]
 
 
-def _shape_faults(submission: Submission, now: datetime) -> list[ValueFault]:
+def _shape_faults(submission: Submission, now: datetime) -> list[Fault]:
     """What no definition could allow."""
     faults = check_json(submission.input, settings.WORKFLOW_VALUE_MAX_BYTES, at="/input")
     priority = submission.priority
     if priority is not None and not 0 <= priority <= 100:
-        faults.append(ValueFault("/priority", "out_of_range", "must be between 0 and 100"))
+        faults.append(Fault("/priority", "out_of_range", "must be between 0 and 100"))
     run_at = submission.run_at
     if run_at is not None:
         if timezone.is_naive(run_at):
-            faults.append(ValueFault("/run_at", "no_offset", "must say its offset from UTC"))
+            faults.append(Fault("/run_at", "no_offset", "must say its offset from UTC"))
         elif run_at > now + LATEST_RUN_AT:
-            faults.append(ValueFault("/run_at", "out_of_range", "is more than a hundred years away"))
+            faults.append(Fault("/run_at", "out_of_range", "is more than a hundred years away"))
     faults.extend(check_json(submission.correlation_id, 2_000, at="/correlation_id"))
     if len(submission.correlation_id) > 200:
-        faults.append(ValueFault("/correlation_id", "too_long", "is longer than 200 characters"))
+        faults.append(Fault("/correlation_id", "too_long", "is longer than 200 characters"))
     if len(submission.documents) > MAX_DOCUMENTS:
-        faults.append(ValueFault("/documents", "too_many", f"names more than {MAX_DOCUMENTS} documents"))
+        faults.append(Fault("/documents", "too_many", f"names more than {MAX_DOCUMENTS} documents"))
     return faults
 
 
@@ -225,7 +226,7 @@ def _unattached(ids: Sequence[uuid.UUID], submitted_by: AbstractBaseUser | None)
     return Document.objects.filter(id__in=ids, job__isnull=True, uploaded_by=submitted_by)
 
 
-def _document_faults(drafts: Sequence[_Draft], submitted_by: AbstractBaseUser | None) -> list[ValueFault]:
+def _document_faults(drafts: Sequence[_Draft], submitted_by: AbstractBaseUser | None) -> list[Fault]:
     """One answer for absent, foreign and used documents, so that no id can be probed."""
     wanted = [document for draft in drafts for document in draft.documents]
     if not wanted:
@@ -238,7 +239,7 @@ def _document_faults(drafts: Sequence[_Draft], submitted_by: AbstractBaseUser | 
             if document in free:
                 free.remove(document)  # Named twice, the second one is refused.
             else:
-                faults.append(ValueFault(where, "unknown_document", "is no document of yours that is still free"))
+                faults.append(Fault(where, "unknown_document", "is no document of yours that is still free"))
     return faults
 
 
@@ -250,7 +251,7 @@ def _attach(drafts: Sequence[_Draft], submitted_by: AbstractBaseUser | None) -> 
     changed = _unattached(list(owner), submitted_by).update(job_id=Case(*cases))
     if changed != len(owner):
         # Another submission took one of them since they were checked: theirs stands, this one is rolled back.
-        raise InvalidSubmission([ValueFault("/documents", "unknown_document", "names a document that is taken")])
+        raise InvalidSubmission([Fault("/documents", "unknown_document", "names a document that is taken")])
 
 
 # ---- writing --------------------------------------------------------------------------------------------------------
