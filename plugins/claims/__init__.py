@@ -1,0 +1,1 @@
+"""The insurance claim: validation, payment, refund and the decision letter."""

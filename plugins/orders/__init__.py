@@ -1,0 +1,1 @@
+"""The order: taking it in, and closing it with an invoice."""

@@ -1,0 +1,1 @@
+"""Shapes data by configuration: the smallest plugin, and the one to copy."""
