@@ -1,0 +1,59 @@
+# Two commands are enough: `make run` and `make test`. Both need Python 3.11 or newer, and nothing else.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   := .venv
+PY     := $(VENV)/bin/python
+ARGS   ?=
+# For `make real-log`: the XES log to replay.
+LOG    ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check lock bench real-log clean
+
+help: ## Say what there is
+	@echo "make run                 start the server with its examples; Ctrl-C stops all of it"
+	@echo "make test                the whole suite, on SQLite and on PostgreSQL (ARGS=… goes to pytest)"
+	@echo "make check               lint, types, architecture, deployment checks, missing migrations"
+	@echo "make bench               measure against a hand-written queue on the same database"
+	@echo "make real-log LOG=path   replay an XES log of a real office, and compare what comes out"
+	@echo "make lock                compile requirements*.in into the pinned files"
+	@echo "make clean               remove what was built (not your data in var/)"
+
+$(PY):
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, as python3."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "Python 3.11 or newer is needed; $(PYTHON) is older. Say which one: make run PYTHON=/path/to/python"; exit 1; }
+	@echo "Making $(VENV)"
+	@$(PYTHON) -m venv $(VENV) || { echo "On Debian and Ubuntu: apt-get install python3-venv"; rm -rf $(VENV); exit 1; }
+
+$(VENV)/.installed: requirements.txt scripts/install.py | $(PY)
+	@$(PY) scripts/install.py requirements.txt
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+	@$(PY) scripts/install.py requirements-dev.txt
+	@touch $@
+
+run: $(VENV)/.installed
+	@$(PY) scripts/run.py --with-parent $(ARGS)
+
+test: $(VENV)/.installed-dev
+	@$(PY) scripts/test.py $(ARGS)
+
+check: $(VENV)/.installed-dev
+	@$(PY) scripts/check.py
+
+lock: $(VENV)/.installed-dev
+	$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements.in -o requirements.txt
+	$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-dev.in -o requirements-dev.txt
+
+bench: $(VENV)/.installed-dev
+	@$(PY) -m benchmarks $(ARGS)
+
+real-log: $(VENV)/.installed-dev
+	@test -n "$(LOG)" || { echo "Say which log: make real-log LOG=path/to/log.xes.gz"; exit 1; }
+	@$(PY) -m benchmarks.real_log "$(LOG)" $(ARGS)
+
+clean:
+	rm -rf $(VENV) staticfiles .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

