@@ -157,7 +157,10 @@ def _parked(progress: Progress, event: events.TaskParked) -> str | None:
 
 
 def _failed(progress: Progress, event: events.TaskFailed) -> str | None:
-    unfit = _unfit(progress, event.task, event.iteration, READY)
+    standing = progress.tasks.get(event.task)
+    # A request that could not be opened fails its task, too: it waits for an answer that nobody was asked for.
+    asked = standing is not None and standing.status == WAITING and standing.kind in ("human", "external")
+    unfit = _unfit(progress, event.task, event.iteration, WAITING if asked else READY)
     if unfit is None:
         progress.fail_attempt(event.task, event.error, event.cause)
     return unfit

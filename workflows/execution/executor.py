@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 
+from workflows.engine.codec import event_from_json
 from workflows.engine.decide import decide
-from workflows.engine.events import Command, Event, JobStarted, Record, TaskFailed, TimePassed, event_from_json
+from workflows.engine.events import Command, Event, JobStarted, Record, TaskFailed, TimePassed
 from workflows.engine.state import JobState
 from workflows.models import Job, JobStatus, Signal
 from workflows.models.statements import Checkpoint, ClaimedJob, HistoryRow, checkpoint

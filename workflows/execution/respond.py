@@ -9,7 +9,8 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from workflows.engine.events import Event, event_to_json
+from workflows.engine.codec import event_to_json
+from workflows.engine.events import Event
 from workflows.models import FINISHED, History, Job, JobStatus, Signal
 
 from .doorbell import ring

@@ -13,6 +13,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from workflows.engine.contract import Json
+from workflows.engine.codec import event_from_json
 from workflows.engine.decide import decide
 from workflows.engine.events import (
     UNSET,
@@ -24,7 +25,6 @@ from workflows.engine.events import (
     RetryRequested,
     SkipRequested,
     Unset,
-    event_from_json,
 )
 from workflows.engine.state import JobState
 from workflows.execution.commit import Outcome, Step, StepFacts, commit
