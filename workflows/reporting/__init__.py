@@ -1,0 +1,1 @@
+"""Reports: reads only. Tables as XLSX and CSV, the history as XES."""

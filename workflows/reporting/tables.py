@@ -1,0 +1,76 @@
+"""What a report is: its columns with their meaning, where its rows come from, and what is counted about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.db.models import QuerySet
+
+from .filters import Chosen, Filter
+
+Cell = str | int | float | bool | datetime | None
+"""What a row holds: text, a whole or real number, yes or no, a time with its zone, or nothing."""
+Row = tuple[Cell, ...]
+User = AbstractBaseUser | AnonymousUser
+CHUNK = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column, and its line in the dictionary: what it means, in what unit, and where it comes from."""
+
+    key: str
+    header: str
+    meaning: str
+    type: Literal["text", "integer", "number", "boolean", "time"] = "text"
+    unit: str = ""
+    width: int = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """Rows counted by the values of some columns, for the summary and the control totals."""
+
+    title: str
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A table that can be exported. `queryset` gives what this user may see, in a stable order; `row` one row of it.
+
+    `version` rises when a column is added (always at the right) or changes its meaning. The first grouping gives the
+    control totals.
+    """
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    filters: tuple[Filter, ...]
+    queryset: Callable[[User], QuerySet[Any]]
+    row: Callable[[Any, datetime], Row]
+    groupings: tuple[Grouping, ...]
+    version: int = 1
+
+    def selection(self, user: User, chosen: Chosen) -> QuerySet[Any]:
+        """What the user may see, narrowed by the filters."""
+        return chosen.apply(self.queryset(user))
+
+    def rows(self, selection: QuerySet[Any], as_of: datetime) -> Iterator[Row]:
+        """The rows of a selection, read in chunks: memory does not grow with their number."""
+        for record in selection.iterator(chunk_size=CHUNK):
+            yield self.row(record, as_of)
+
+    def positions(self, keys: Sequence[str]) -> tuple[int, ...]:
+        """Where these columns stand in a row."""
+        order = [column.key for column in self.columns]
+        return tuple(order.index(key) for key in keys)
+
+
+def hours(start: datetime | None, end: datetime | None) -> float | None:
+    """Hours between two moments, to two decimals; None where one of them is missing."""
+    return None if start is None or end is None else round((end - start).total_seconds() / 3600, 2)
