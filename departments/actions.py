@@ -18,7 +18,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from workflows.engine.events import Responded
-from workflows.engine.jsonvalue import ValueFault
+from workflows.engine.faults import Fault
 from workflows.engine.state import JobState, Waiting
 from workflows.execution.exceptions import JobFinished, JobNotFound
 from workflows.execution.respond import add_history, lock_job, signal_job
@@ -92,11 +92,11 @@ def forward(
     item = _enter(item_id, user, "forward", version)
     faults = answers.comment_faults(comment, at="/comment")
     code = department.code if isinstance(department, Department) else str(department)
-    target = Department.objects.filter(code=code).first()
+    target = Department.objects.filter(code=code).first() if answers.can_be_stored(code) else None
     if target is None:
-        faults.append(ValueFault("/department", "unknown_department", f"there is no department “{code[:100]}”"))
+        faults.append(Fault("/department", "unknown_department", f"there is no department “{code[:100]}”"))
     elif target.pk == item.department_id:
-        faults.append(ValueFault("/department", "same_department", f"it is with {target.name} already"))
+        faults.append(Fault("/department", "same_department", f"it is with {target.name} already"))
     if faults or target is None:
         raise InvalidAnswer(faults)
     source = item.department
@@ -354,8 +354,9 @@ def _member(item: WorkItem, assignee: Any) -> Any:
     """The active member of the item's department that was named. InvalidAnswer where there is none."""
     name = assignee if isinstance(assignee, str) else assignee.get_username()
     members = Membership.objects.filter(department_id=item.department_id).values("user_id")
-    person = get_user_model().objects.filter(username=name, is_active=True, pk__in=members).first()
+    people = get_user_model().objects.filter(is_active=True, pk__in=members)
+    person = people.filter(username=name).first() if answers.can_be_stored(name) else None
     if person is None:
         detail = f"“{name[:150]}” is not a member of {item.department}"
-        raise InvalidAnswer([ValueFault("/assignee", "unknown_member", detail)])
+        raise InvalidAnswer([Fault("/assignee", "unknown_member", detail)])
     return person

@@ -7,7 +7,8 @@ from typing import Any
 
 from django.conf import settings
 
-from workflows.engine.jsonvalue import SchemaValidator, ValueFault, check_json
+from workflows.engine.faults import Fault
+from workflows.engine.jsonvalue import SchemaValidator, check_json
 
 from .exceptions import InvalidAnswer
 from .models import WorkItem
@@ -23,7 +24,7 @@ def require_decision(item: WorkItem, outcome: Any, data: Any, comment: Any) -> N
     faults += comment_faults(comment, at="/comment")
     faults += _data_faults(data, item.form)
     if data is not None and not isinstance(data, dict) and not faults:
-        faults.append(ValueFault("/data", "type", "must be an object with the fields of the form"))
+        faults.append(Fault("/data", "type", "must be an object with the fields of the form"))
     if faults:
         raise InvalidAnswer(faults)
 
@@ -50,22 +51,27 @@ def require_comment(text: Any) -> None:
         raise InvalidAnswer(faults)
 
 
-def comment_faults(text: Any, *, at: str) -> list[ValueFault]:
+def comment_faults(text: Any, *, at: str) -> list[Fault]:
     """What is wrong with a comment that may be empty."""
     return _text_faults(text, COMMENT_MAX, at=at, least=0)
 
 
-def _outcome_faults(word: Any, known: list[str], *, at: str) -> list[ValueFault]:
+def can_be_stored(name: str) -> bool:
+    """False for text with characters that PostgreSQL keeps in no column, and so refuses even in a comparison."""
+    return not check_json(name, settings.WORKFLOW_VALUE_MAX_BYTES)
+
+
+def _outcome_faults(word: Any, known: list[str], *, at: str) -> list[Fault]:
     if known:
         if word in known:
             return []
-        return [ValueFault(at, "unknown_outcome", f"must be one of: {', '.join(known)}")]
+        return [Fault(at, "unknown_outcome", f"must be one of: {', '.join(known)}")]
     if isinstance(word, str) and STATUS_WORD.fullmatch(word):
         return []
-    return [ValueFault(at, "invalid_word", "must be a word of letters, digits, “_”, “-” and “.”, at most 100 of them")]
+    return [Fault(at, "invalid_word", "must be a word of letters, digits, “_”, “-” and “.”, at most 100 of them")]
 
 
-def _data_faults(data: Any, form: Any) -> list[ValueFault]:
+def _data_faults(data: Any, form: Any) -> list[Fault]:
     """What the database cannot keep; where it can keep all of it, what the form does not want."""
     faults = check_json(data, settings.WORKFLOW_VALUE_MAX_BYTES, at="/data")
     if faults or form is None:
@@ -73,11 +79,11 @@ def _data_faults(data: Any, form: Any) -> list[ValueFault]:
     return SchemaValidator(form).faults({} if data is None else data, at="/data")
 
 
-def _text_faults(text: Any, most: int, *, at: str, least: int) -> list[ValueFault]:
+def _text_faults(text: Any, most: int, *, at: str, least: int) -> list[Fault]:
     if not isinstance(text, str):
-        return [ValueFault(at, "type", "must be text")]
+        return [Fault(at, "type", "must be text")]
     if len(text.strip()) < least:
-        return [ValueFault(at, "required", "must not be empty")]
+        return [Fault(at, "required", "must not be empty")]
     if len(text) > most:
-        return [ValueFault(at, "too_long", f"must be at most {most} characters")]
+        return [Fault(at, "too_long", f"must be at most {most} characters")]
     return check_json(text, 8 * most, at=at)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from workflows.engine.validation import Fault
+    from workflows.engine.faults import Fault
 
     from .models import WorkItem
 

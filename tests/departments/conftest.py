@@ -32,7 +32,7 @@ class People:
         return getattr(self, name)
 
 
-@pytest.fixture()
+@pytest.fixture
 def people(db: None) -> People:
     """Two departments and one user of every kind."""
     department = DepartmentFactory(code="verification", name="Verification")

@@ -59,9 +59,9 @@ MATRIX = {
         "forward": "nnnnnn",
         "respond": "cccccy",
     },
-    "system": {verb: "hhhhhh" for verb in VERBS} | {"respond": "cccccy"},
-    "outsider": {verb: "hhhhhh" for verb in VERBS},
-    "stranger": {verb: "hhhhhh" for verb in VERBS},
+    "system": dict.fromkeys(VERBS, "hhhhhh") | {"respond": "cccccy"},
+    "outsider": dict.fromkeys(VERBS, "hhhhhh"),
+    "stranger": dict.fromkeys(VERBS, "hhhhhh"),
 }
 CELLS = [
     (role, verb, state, expected)
