@@ -65,6 +65,8 @@ class Step:
     facts: StepFacts
     now: datetime
     actor: str = ""
+    target: str = ""
+    """The status to move to, where it is not what the state says: a repair makes ready, a worker settles the rest."""
     refusals: list[Refusal] = field(default_factory=list)
 
     def open_requests(self, refused: Collection[tuple[str, int]]) -> list[OpenWork]:
@@ -113,7 +115,7 @@ def plan(step: Step, *, release: bool) -> Checkpoint:
     """The rows that a step changes. The status moves by its FSM edge here; the guard makes the move stick or not."""
     job, state = step.job, step.state
     row = Job(id=job.id, status=job.status)
-    row.move_to(state.status)
+    row.move_to(step.target or state.status)
     history = [_history_row(record, step) for record in step.records]
     if row.status != job.status:
         if not history:

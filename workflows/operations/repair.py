@@ -107,12 +107,15 @@ def _apply(job: Job, event: Event, actor: str) -> Job:
         state = decision.state
         records += decision.records
         commands += decision.commands
-    step = Step(_as_claimed(job, now), definition, state, records, commands, StepFacts(), now, actor=actor)
+    # A cancelled job has ended. Any other repair leaves a ready job: the worker that claims it parks or finishes it.
+    target = JobStatus.CANC if state.status == JobStatus.CANC else JobStatus.READY
+    claimed = _as_claimed(job, now)
+    step = Step(claimed, definition, state, records, commands, StepFacts(), now, actor=actor, target=target)
     outcome = commit(None, step, release=True)
     if outcome is not Outcome.WRITTEN:
         causes = "; ".join(refusal.cause for refusal in step.refusals)
         raise WrongState(job, f"The repair could not be written: {causes or outcome.value}.")
-    if state.status == JobStatus.READY:
+    if target == JobStatus.READY:
         Job.objects.filter(pk=job.pk).update(rank=rank_at(now, job.priority))
         transaction.on_commit(partial(ring, job.queue))
     job.refresh_from_db()
