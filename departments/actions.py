@@ -23,6 +23,7 @@ from workflows.engine.state import JobState, Waiting
 from workflows.execution.exceptions import JobFinished, JobNotFound
 from workflows.execution.respond import add_history, lock_job, signal_job
 from workflows.models import FINISHED, Job, JobData
+from workflows.policy import visible_jobs
 
 from . import answers
 from .exceptions import InvalidAnswer, ItemConflict, NotAllowed, NotVisible, VersionMismatch
@@ -214,8 +215,6 @@ def _require_responder(person: Standing, job: Job, item: WorkItem | None) -> Non
         return
     if person.is_superuser or person.is_operator or person.responds_any:
         return
-    from workflows.policy import visible_jobs
-
     if visible_jobs(person.user).filter(pk=job.pk).exists():
         who = f"members of {item.department}" if item is not None and item.department else "operators"
         raise NotAllowed(f"Only {who} and systems that may answer every task can answer this one.")
@@ -303,11 +302,12 @@ def _change(item: WorkItem, **values: Any) -> None:
     changed = WorkItem.objects.filter(pk=item.pk, version=item.version, status__in=ACTIVE).update(
         version=F("version") + 1, **values
     )
-    fresh = read_item(item.pk)
     if not changed:
+        fresh = read_item(item.pk)
         detail = f"Somebody else changed it first: it is {fresh.get_status_display().lower()} now."
         raise ItemConflict(fresh, detail if fresh.is_active else ended(fresh), "decided")
-    item.__dict__.update(fresh.__dict__)
+    for name, value in {**values, "version": item.version + 1}.items():
+        setattr(item, name, value)
 
 
 def _decide(item: WorkItem, user: Any, outcome: str, output: Any, comment: str = "") -> None:

@@ -127,15 +127,11 @@ def department_codes() -> Iterable[str]:
 def register() -> None:
     """Make the departments known to the engine. Called once, when the applications are ready."""
     from workflows.execution.parking import register_parker
+    from workflows.intake.publishing import register_department_codes
+    from workflows.policy import register_job_visibility
 
-    register_parker(DepartmentParker())
-    try:
-        from workflows.policy import register_job_visibility
-
-        from workflows.intake.publishing import register_department_codes
-    except ImportError:
-        return
     from .policy import visible_job_condition
 
+    register_parker(DepartmentParker())
     register_job_visibility(visible_job_condition)
     register_department_codes(department_codes)

@@ -25,6 +25,8 @@ from django.contrib.auth import get_user_model
 from django.db.models import Q
 from django.utils import timezone
 
+from workflows.policy import may_operate
+
 from .models import Membership, WorkItem, WorkItemQuerySet, WorkItemStatus
 
 VERBS = ("view", "comment", "claim", "complete", "release", "assign", "forward", "respond")
@@ -84,7 +86,7 @@ class Standing:
     @cached_property
     def is_operator(self) -> bool:
         """True for those who repair jobs, and therefore see all of them."""
-        return self.user_id is not None and bool(self.user.has_perm("workflows.operate_job"))
+        return self.user_id is not None and may_operate(self.user)
 
     @cached_property
     def responds_any(self) -> bool:
