@@ -5,7 +5,7 @@ Every variable is listed, with its meaning, in docs/configuration.md.
 
 from pathlib import Path
 
-from csp.constants import NONE, NONCE, SELF
+from csp.constants import NONCE, NONE, SELF
 
 from .environment import env, secret_key, whole_number
 
@@ -80,14 +80,14 @@ def database(url: str) -> dict[str, object]:
     options: dict[str, object] = settings.setdefault("OPTIONS", {})  # type: ignore[assignment]
     if str(settings["ENGINE"]).endswith("sqlite3"):
         # IMMEDIATE: a write transaction takes the one writer's place when it begins, so it waits instead of failing
-        # half-way. WAL: readers never wait. FULL: an acknowledged commit survives a power cut, which WAL alone does not.
+        # half-way. WAL: readers never wait. FULL: an acknowledged commit survives a power cut; WAL alone does not.
         options.update(
             transaction_mode="IMMEDIATE",
             timeout=30,
             init_command="PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-65536;",
         )
     else:
-        # No pool: clusters fork. A kept connection is checked before it is used again, so a restarted server is noticed.
+        # No pool: clusters fork. A kept connection is checked before it is used again: a restart is noticed.
         settings.update(CONN_MAX_AGE=60, CONN_HEALTH_CHECKS=True)
         options.setdefault("connect_timeout", 5)
     return settings
@@ -109,7 +109,7 @@ for alias, connection in DATABASES.items():
 DATABASE_ROUTERS = ["workflows.models.router.DefinitionsRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 MIGRATION_MODULES = {"knox": None}
-"""Its tokens are `workflows.ApiToken`: its own migrations would make a second table, used by nobody, that names users."""
+"""Its tokens are `workflows.ApiToken`: its own migrations would make a second table, which nobody uses."""
 
 # ---- the engine and its workers -------------------------------------------------------------------------------------
 
@@ -258,8 +258,13 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SCHEMA_PATH_PREFIX": r"/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "JobStatus": "workflows.models.JobStatus",
+        "TaskRunStatus": "workflows.models.TaskRunStatus",
+        "WorkItemStatus": "departments.models.WorkItemStatus",
+    },
 }
-KNOX_TOKEN_MODEL = "workflows.ApiToken"
+KNOX_TOKEN_MODEL = "workflows.ApiToken"  # noqa: S105  (the name of a model)
 REST_KNOX = {"AUTH_HEADER_PREFIX": "Bearer", "TOKEN_TTL": None, "AUTO_REFRESH": False}
 
 IMPORT_EXPORT_USE_TRANSACTIONS = True

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from workflows import registry
 from workflows.execution.definitions import get_definition
 from workflows.models import Definition, History, Job, JobData, PluginRegistration
-
-PLUGINS = "plugins.testing"
 
 
 def register(job_type: str, class_name: str, **configuration: Any) -> PluginRegistration:
@@ -45,8 +44,6 @@ def chain(name: str, *plugins: str) -> dict[str, Any]:
     names = [f"step{number}" for number in range(1, len(plugins) + 1)]
     return {
         "name": name,
-        "tasks": {
-            task: {"type": "plugin", "plugin": plugin} for task, plugin in zip(names, plugins, strict=True)
-        },
-        "transitions": [{"from": a, "to": b} for a, b in zip(names, names[1:], strict=False)],
+        "tasks": {task: {"type": "plugin", "plugin": plugin} for task, plugin in zip(names, plugins, strict=True)},
+        "transitions": [{"from": a, "to": b} for a, b in itertools.pairwise(names)],
     }

@@ -51,7 +51,7 @@ def _allow_doubles(settings):
     settings.WORKFLOW_PLUGIN_PACKAGES = ["tests.execution"]
 
 
-@pytest.fixture()
+@pytest.fixture
 def meddling(db, monkeypatch):
     from tests.execution import plugin_doubles
 

@@ -49,7 +49,7 @@ def die_with_parent() -> None:
 _registered = False
 
 
-class TickBroker(Broker):
+class TickBroker(Broker):  # type: ignore[misc]  # django-q2 has no types
     """A broker whose queue is never empty: whenever a worker is free, there is a tick for it.
 
     The queue between pusher and workers is as short as there are workers (`queue_limit`), and putting into a full one
@@ -81,8 +81,14 @@ class TickBroker(Broker):
         return DEFAULT_QUEUE if self.list_key == Conf.PREFIX else str(self.list_key)
 
     def dequeue(self) -> list[tuple[str, str]]:
-        tick = {"id": uuid.uuid4().hex, "name": "tick", "func": TICK, "args": (self.queue,), "kwargs": {}}
-        tick["started"] = time.time()
+        tick = {
+            "id": uuid.uuid4().hex,
+            "name": "tick",
+            "func": TICK,
+            "args": (self.queue,),
+            "kwargs": {},
+            "started": time.time(),
+        }
         return [(str(tick["id"]), SignedPackage.dumps(tick))]
 
     def enqueue(self, task: str) -> str:

@@ -25,5 +25,7 @@ class JobFinished(ExecutionError):
     """The job has ended and takes no more answers."""
 
     def __init__(self, job: Any) -> None:
-        super().__init__(f"The job is {job.status} since {job.finished_at:%Y-%m-%d %H:%M:%S %Z} and takes no more answers.")
+        super().__init__(
+            f"The job is {job.status} since {job.finished_at:%Y-%m-%d %H:%M:%S %Z} and takes no more answers."
+        )
         self.job = job

@@ -30,10 +30,14 @@ class Refusal:
     cause: str
 
 
+RefusedRow = tuple[uuid.UUID, str, int, str, str]
+"""A refusal as a parker answers it: job id, task, iteration, error name, cause."""
+
+
 class Parker(Protocol):
     """Opens and withdraws requests, for a whole batch, inside the worker's commit."""
 
-    def open(self, batch: Sequence[tuple[ParkedJob, OpenWork]]) -> Sequence[object]:
+    def open(self, batch: Sequence[tuple[ParkedJob, OpenWork]]) -> Sequence[RefusedRow]:
         """Open every request; answer the refused ones as (job_id, task, iteration, error, cause)."""
 
     def withdraw(self, batch: Sequence[tuple[uuid.UUID, WithdrawWork]]) -> None:
@@ -43,7 +47,7 @@ class Parker(Protocol):
 class _Nobody:
     """Stands where no parker is registered: every request is refused, so that no job waits for nobody."""
 
-    def open(self, batch: Sequence[tuple[ParkedJob, OpenWork]]) -> Sequence[object]:
+    def open(self, batch: Sequence[tuple[ParkedJob, OpenWork]]) -> Sequence[RefusedRow]:
         return [
             (job.id, work.task, work.iteration, "DepartmentNotFound", "This server has no departments.")
             for job, work in batch
@@ -64,15 +68,10 @@ def register_parker(parker: Parker) -> None:
 
 def open_work(batch: Sequence[tuple[ParkedJob, OpenWork]]) -> list[Refusal]:
     """Ask the parker to open the requests; answer what it refused."""
-    return [Refusal(*_as_row(entry)) for entry in _parker.open(batch)] if batch else []
+    return [Refusal(*entry) for entry in _parker.open(batch)] if batch else []
 
 
 def withdraw_work(batch: Sequence[tuple[uuid.UUID, WithdrawWork]]) -> None:
     """Ask the parker to take requests back."""
     if batch:
         _parker.withdraw(batch)
-
-
-def _as_row(entry: object) -> tuple[uuid.UUID, str, int, str, str]:
-    job_id, task, iteration, error, cause = entry  # type: ignore[misc]
-    return job_id, task, iteration, error, cause

@@ -21,7 +21,7 @@ from .ranks import rank_at
 def lock_job(job_id: uuid.UUID) -> Job:
     """The job, locked until the transaction ends. Every transaction that writes to a job and to what hangs on it locks
     the job first, so no two of them can wait for each other. JobNotFound where there is none."""
-    job = Job.objects.select_for_update(of=("self",)).filter(pk=job_id).first()
+    job: Job | None = Job.objects.select_for_update(of=("self",)).filter(pk=job_id).first()
     if job is None:
         raise JobNotFound(f"There is no job {job_id}.")
     return job

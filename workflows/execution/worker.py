@@ -113,9 +113,7 @@ class JobWorker:
             self.doorbell_open()
             while True:
                 self.services.run_due()
-                jobs = claim(
-                    self.queue, self.name, settings.WORKFLOW_CLAIM_BATCH, settings.WORKFLOW_LEASE_SECONDS
-                )
+                jobs = claim(self.queue, self.name, settings.WORKFLOW_CLAIM_BATCH, settings.WORKFLOW_LEASE_SECONDS)
                 if jobs:
                     self.run(jobs, until)
                 elif not self.doorbell.wait(until - time.monotonic()) and time.monotonic() >= until:

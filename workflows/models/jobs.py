@@ -195,7 +195,8 @@ class Job(ConcurrentTransitionMixin, models.Model):
     def edges(cls) -> frozenset[tuple[str, str]]:
         """Every allowed move, as (from, to): read off the transitions above."""
         found = set()
-        for edge in cls._meta.get_field("status").get_all_transitions(cls):
+        status: Any = cls._meta.get_field("status")
+        for edge in status.get_all_transitions(cls):
             found.add((str(edge.source), str(edge.target)))
         return frozenset(found)
 
@@ -237,5 +238,3 @@ class IdempotencyKey(models.Model):
 
     def __str__(self) -> str:
         return self.key
-
-

@@ -4,7 +4,7 @@ from django.db import models
 from knox.models import AbstractAuthToken
 
 
-class ApiToken(AbstractAuthToken):
+class ApiToken(AbstractAuthToken):  # type: ignore[misc]  # knox has no types
     """A bearer token, kept as a hash. `scopes` narrows what it may do to a part of what its user may.
 
     An empty list is no narrowing: the token may do what its user may.

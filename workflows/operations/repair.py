@@ -12,8 +12,8 @@ from functools import partial
 from django.db import transaction
 from django.utils import timezone
 
-from workflows.engine.contract import Json
 from workflows.engine.codec import event_from_json
+from workflows.engine.contract import Json
 from workflows.engine.decide import decide
 from workflows.engine.events import (
     UNSET,
@@ -93,7 +93,9 @@ def _apply(job: Job, event: Event, actor: str) -> Job:
     """Decide on the event, after the facts that came in before it, and write what follows. The caller has the lock."""
     now = timezone.now()
     definition = get_definition(job.workflow, job.version)
-    state = JobState.new(job.data.input) if job.data.state is None else JobState.from_json(job.data.state, job.data.input)
+    state = (
+        JobState.new(job.data.input) if job.data.state is None else JobState.from_json(job.data.state, job.data.input)
+    )
     records: list[Record] = []
     commands: list[Command] = []
     events: list[Event] = []

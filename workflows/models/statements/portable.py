@@ -144,21 +144,17 @@ def _write_run(job_id: uuid.UUID, base: int, run: Any) -> None:
     }
     key = {"job_id": job_id, "task": run.task, "iteration": run.iteration, "attempt": run.attempt}
     if not TaskRun.objects.filter(**key).update(**ended):
-        TaskRun.objects.create(
-            **key, **ended, input=run.input, department=run.department, started_at=run.started_at
-        )
+        TaskRun.objects.create(**key, **ended, input=run.input, department=run.department, started_at=run.started_at)
 
 
 def extend(owner: str, lease_seconds: int) -> int:
     """See the package. A lease that has passed is not revived: somebody else may be about to take the job."""
-    return Job.objects.filter(claimed_by=owner, claimed_until__gte=Now()).update(
-        claimed_until=Now() + timedelta(seconds=lease_seconds)
-    )
+    held = Job.objects.filter(claimed_by=owner, claimed_until__gte=Now())
+    return int(held.update(claimed_until=Now() + timedelta(seconds=lease_seconds)))
 
 
 def release(owner: str, job_ids: Iterable[uuid.UUID], *, begun: bool) -> int:
     """See the package."""
     fewer = F("claims") if begun else Case(When(claims__gt=0, then=F("claims") - 1), default=Value(0))
-    return Job.objects.filter(pk__in=list(job_ids), claimed_by=owner).update(
-        claimed_by=None, claimed_until=None, claims=fewer
-    )
+    held = Job.objects.filter(pk__in=list(job_ids), claimed_by=owner)
+    return int(held.update(claimed_by=None, claimed_until=None, claims=fewer))

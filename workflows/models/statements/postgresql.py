@@ -130,7 +130,7 @@ def claim(queue: str, owner: str, limit: int, lease_seconds: int) -> list[Claime
     """See the package."""
     rows = _execute(CLAIM, (queue, limit, owner, lease_seconds))
     rows.sort(key=lambda row: (row[13], row[0]))  # RETURNING keeps no order
-    return [ClaimedJob(*row[:10], _as_json(row[10]), _as_json(row[11]), row[12]) for row in rows]
+    return [ClaimedJob(*(*row[:10], _as_json(row[10]), _as_json(row[11]), row[12])) for row in rows]
 
 
 def _plain(value: Any) -> str:
