@@ -69,7 +69,7 @@ def build(registration: PluginRegistration) -> Plugin:
 
 
 def faults_of(registration: PluginRegistration) -> list[str]:
-    """Everything wrong with a row, as sentences; empty where its jobs can run. The Check button and `clean` ask this."""
+    """Everything wrong with a row, as sentences; empty where its jobs can run. The admin asks this."""
     try:
         plugin = build(registration)
         return list(plugin.check())

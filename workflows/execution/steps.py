@@ -1,4 +1,4 @@
-"""Running one step of one job: from its input to the event that tells what became of it. Nothing is locked meanwhile."""
+"""Running one step of one job: from its input to the event that says what became of it. Nothing is locked while."""
 
 from __future__ import annotations
 

@@ -12,10 +12,11 @@ from django.db.models import Case, F, Value, When
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
-from ..history import History
-from ..jobs import CLAIMABLE, FINISHED, Job, JobData
-from ..messages import Message, Signal
-from ..task_runs import TaskRun
+from workflows.models.history import History
+from workflows.models.jobs import CLAIMABLE, FINISHED, Job, JobData
+from workflows.models.messages import Message, Signal
+from workflows.models.task_runs import TaskRun
+
 from .rows import Checkpoint, ClaimedJob
 
 

@@ -75,8 +75,8 @@ _RUNS = """, run AS (
     INSERT INTO workflows_taskrun AS old
         (job_id, task, iteration, attempt, status, outcome, input, output, error, cause, actor, department,
          sequence, started_at, finished_at)
-    SELECT job.id, item.task, item.iteration, item.attempt, item.status, item.outcome, item.input, item.output, item.error,
-        item.cause, item.actor, item.department, job.base + item.place, item.started_at, item.finished_at
+    SELECT job.id, item.task, item.iteration, item.attempt, item.status, item.outcome, item.input, item.output,
+        item.error, item.cause, item.actor, item.department, job.base + item.place, item.started_at, item.finished_at
     FROM json_to_recordset(%s) AS item(
         job_id uuid, task text, iteration int, attempt int, status text, outcome text, input jsonb, output jsonb,
         error text, cause text, actor text, department text, place int, started_at timestamptz,
