@@ -10,6 +10,7 @@ class DepartmentsConfig(AppConfig):
     verbose_name = "Departments"
 
     def ready(self) -> None:
-        from departments import parking
+        from departments import parking, reporting
 
         parking.register()
+        reporting.register()

@@ -3,16 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-
-@dataclass(frozen=True, slots=True)
-class FilterFault:
-    """One filter that cannot be taken. `code` is `unknown`, `repeated` or `invalid`; `detail` says how to mend it."""
-
-    name: str
-    code: str
-    detail: str
+from workflows.engine.faults import Fault
 
 
 class ReportError(Exception):
@@ -27,9 +19,13 @@ class UnknownReport(ReportError):
 
 
 class InvalidFilters(ReportError):
-    """Filters that the report does not have, or values that they do not take. `faults` has every one of them."""
+    """Filters that the report does not have, or values that they do not take.
 
-    def __init__(self, faults: Sequence[FilterFault]) -> None:
+    `faults` has every one of them, with the filter's name as its pointer; the codes are
+    `unknown_parameter`, `repeated` and `invalid`.
+    """
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = tuple(faults)
         super().__init__(" ".join(fault.detail for fault in self.faults))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,11 +11,14 @@ from django.db.models import QuerySet
 from django.http import QueryDict
 from django.utils.dateparse import parse_datetime
 
-from .exceptions import FilterFault, InvalidFilters
+from workflows.engine.faults import Fault
+
+from .exceptions import InvalidFilters
 
 Read = Callable[[str], Any]
 """Turns the text of a query string into a value; ValueError, with the mending as its text, when it cannot."""
-Apply = Callable[[QuerySet[Any], Any], QuerySet[Any]]
+Apply = Callable[[QuerySet[Any], Any, Any], QuerySet[Any]]
+"""Narrows a queryset by a value, for a user."""
 
 
 def text(value: str) -> str:
@@ -45,14 +47,6 @@ def flag(value: str) -> bool:
     return known[value.lower()]
 
 
-def identifier(value: str) -> uuid.UUID:
-    """A UUID."""
-    try:
-        return uuid.UUID(value)
-    except ValueError:
-        raise ValueError("must be an id, such as 0192d3a4-5b6c-7d8e-9f00-112233445566") from None
-
-
 def one_of(choices: Sequence[str]) -> Read:
     """A reader that takes exactly these words."""
 
@@ -66,17 +60,21 @@ def one_of(choices: Sequence[str]) -> Read:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """One thing a report may be narrowed by. `words` says it on the cover of a workbook, with `{}` for the value."""
+    """One thing a report may be narrowed by. `words` says it on the cover of a workbook, with `{}` for the value.
+
+    One with `several` may be given more than once; `apply` then gets a list.
+    """
 
     name: str
     read: Read
     apply: Apply
     words: str
+    several: bool = False
 
 
 def by(lookup: str) -> Apply:
     """The plain case: the value goes into one lookup of the queryset."""
-    return lambda queryset, value: queryset.filter(**{lookup: value})
+    return lambda queryset, value, user: queryset.filter(**{lookup: value})
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +83,15 @@ class Chosen:
 
     values: tuple[tuple[Filter, Any], ...] = ()
 
-    def apply(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """The queryset, narrowed by all of them."""
+    def apply(self, queryset: QuerySet[Any], user: Any) -> QuerySet[Any]:
+        """The queryset, narrowed by all of them for this user."""
         for chosen, value in self.values:
-            queryset = chosen.apply(queryset, value)
+            queryset = chosen.apply(queryset, value, user)
         return queryset
+
+    def without(self, others: Sequence[Filter]) -> Chosen:
+        """The same, less these filters."""
+        return Chosen(tuple((one, value) for one, value in self.values if one not in others))
 
     def in_words(self) -> str:
         """All of them as one phrase; `everything` when there is none."""
@@ -97,6 +99,8 @@ class Chosen:
 
 
 def _said(value: Any) -> str:
+    if isinstance(value, list):
+        return " or ".join(_said(one) for one in value)
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     if isinstance(value, bool):
@@ -104,30 +108,29 @@ def _said(value: Any) -> str:
     return str(value)
 
 
-def choose(declared: Sequence[Filter], given: QueryDict | Mapping[str, str], *, options: Sequence[str] = ()) -> Chosen:
-    """Read the filters out of a query string. `options` are names that mean something else and are passed over.
+def choose(declared: Sequence[Filter], given: QueryDict | Mapping[str, str]) -> Chosen:
+    """Read the filters out of a query string.
 
     Raises InvalidFilters, with all faults at once, for a name that is not declared, one given twice, and a value that
     its filter does not take.
     """
     known = {one.name: one for one in declared}
     values: list[tuple[Filter, Any]] = []
-    faults: list[FilterFault] = []
+    faults: list[Fault] = []
     for name in given:
-        if name in options:
-            continue
         texts = given.getlist(name) if isinstance(given, QueryDict) else [given[name]]
         if name not in known:
-            detail = f"There is no filter {name!r}. There are: {', '.join(sorted([*known, *options]))}."
-            faults.append(FilterFault(name, "unknown", detail))
-        elif len(texts) > 1:
+            detail = f"There is no filter {name!r}. There are: {', '.join(sorted(known))}."
+            faults.append(Fault(f"/{name}", "unknown_parameter", detail))
+        elif len(texts) > 1 and not known[name].several:
             detail = f"The filter {name!r} is given {len(texts)} times; give it once."
-            faults.append(FilterFault(name, "repeated", detail))
+            faults.append(Fault(f"/{name}", "repeated", detail))
         else:
             try:
-                values.append((known[name], known[name].read(texts[0])))
+                read = [known[name].read(text) for text in texts]
+                values.append((known[name], read if known[name].several else read[0]))
             except ValueError as error:
-                faults.append(FilterFault(name, "invalid", f"The filter {name!r} {error}."))
+                faults.append(Fault(f"/{name}", "invalid", f"The filter {name!r} {error}."))
     if faults:
         raise InvalidFilters(faults)
     return Chosen(tuple(values))

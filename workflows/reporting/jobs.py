@@ -6,34 +6,35 @@ from datetime import datetime
 from typing import Any
 
 from django.db.models import QuerySet
-from django.db.models.fields.json import KT
+from django.db.models.fields.json import KeyTextTransform
 from django.utils import timezone
 
 from workflows.models import FINISHED, Job, JobStatus
 from workflows.policy import visible_jobs
 
 from .filters import Filter, by, flag, moment, one_of, text
-from .tables import Column, Grouping, Report, Row, User, hours
+from .tables import Column, Grouping, Report, Row, hours
 
 
-def _overdue(queryset: QuerySet[Job], wanted: bool) -> QuerySet[Job]:
+def _overdue(queryset: QuerySet[Job], wanted: bool, user: Any) -> QuerySet[Job]:
     late = Job.objects.overdue(timezone.now()).values("pk")
     return queryset.filter(pk__in=late) if wanted else queryset.exclude(pk__in=late)
 
 
 HISTORY_FILTERS = (
     Filter("workflow", text, by("workflow"), "workflow {}"),
-    Filter("status", one_of(JobStatus.values), by("status"), "status {}"),
+    Filter("status", one_of(JobStatus.values), by("status__in"), "status {}", several=True),
     Filter("correlation_id", text, by("correlation_id"), "correlation id {}"),
-    Filter("created_after", moment, by("created_at__gt"), "created after {}"),
+    Filter("created_after", moment, by("created_at__gte"), "created at or after {}"),
     Filter("created_before", moment, by("created_at__lt"), "created before {}"),
 )
 JOB_FILTERS = (*HISTORY_FILTERS, Filter("overdue", flag, _overdue, "overdue: {}"))
 
 
-def _queryset(user: User) -> QuerySet[Any]:
-    found = visible_jobs(user).select_related("submitted_by").annotate(error_name=KT("data__error__name"))
-    return found.order_by("pk")
+def _prepare(jobs: QuerySet[Any]) -> QuerySet[Any]:
+    return (
+        jobs.select_related("submitted_by").annotate(error_name=KeyTextTransform("name", "data__error")).order_by("pk")
+    )
 
 
 def _row(job: Any, as_of: datetime) -> Row:
@@ -85,7 +86,8 @@ JOBS = Report(
         Column("error", "Error", "Name of the error that a person must look at.", width=20),
     ),
     filters=JOB_FILTERS,
-    queryset=_queryset,
+    visible=visible_jobs,
+    prepare=_prepare,
     row=_row,
     groupings=(
         Grouping("Jobs by status", ("status",)),

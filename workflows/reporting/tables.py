@@ -41,7 +41,10 @@ class Grouping:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A table that can be exported. `queryset` gives what this user may see, in a stable order; `row` one row of it.
+    """A table that can be exported.
+
+    `visible` gives what this user may see; `prepare` puts such a queryset in a stable order and adds to it what `row`
+    needs, so that no row costs a query.
 
     `version` rises when a column is added (always at the right) or changes its meaning. The first grouping gives the
     control totals.
@@ -51,14 +54,15 @@ class Report:
     title: str
     columns: tuple[Column, ...]
     filters: tuple[Filter, ...]
-    queryset: Callable[[User], QuerySet[Any]]
+    visible: Callable[[User], QuerySet[Any]]
+    prepare: Callable[[QuerySet[Any]], QuerySet[Any]]
     row: Callable[[Any, datetime], Row]
     groupings: tuple[Grouping, ...]
     version: int = 1
 
     def selection(self, user: User, chosen: Chosen) -> QuerySet[Any]:
         """What the user may see, narrowed by the filters."""
-        return chosen.apply(self.queryset(user))
+        return chosen.apply(self.prepare(self.visible(user)), user)
 
     def rows(self, selection: QuerySet[Any], as_of: datetime) -> Iterator[Row]:
         """The rows of a selection, read in chunks: memory does not grow with their number."""
