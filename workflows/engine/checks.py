@@ -114,7 +114,7 @@ def schema(report: Report, pointer: str, value: Any, task: str | None) -> None:
     try:
         Draft202012Validator.check_schema(value)
     except SchemaError as error:
-        detail = f"This is no JSON Schema 2020-12: {error.message[:300]}"
+        detail = f"This is no JSON Schema 2020-12: {error.message[:300]}."
         report.add(at(pointer, *error.absolute_path), "bad_schema", detail)
     except (RecursionError, re.error, ValueError) as error:
         report.add(pointer, "bad_schema", f"This is no JSON Schema 2020-12: {type(error).__name__}.")

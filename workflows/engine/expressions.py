@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -38,14 +38,15 @@ class Expression:
     Raises ExpressionSyntaxError when the text does not parse or is too large to be bounded.
     """
 
-    __slots__ = ("_direct", "_has_macro", "_program", "_tree", "_wanted", "paths", "text")
+    __slots__ = ("_direct", "_has_macro", "_is_costly", "_program", "_tree", "_wanted", "paths", "text")
 
     def __init__(self, text: str) -> None:
         self.text = text
         self._tree = syntax.read(text)
         self.paths: tuple[Path, ...] = tuple(dict.fromkeys(syntax.paths(self._tree)))
         self._direct = syntax.path_of(self._tree)
-        self._has_macro = _contains_macro(self._tree)
+        self._has_macro = syntax.contains(self._tree, "macro")
+        self._is_costly = self._has_macro or syntax.contains(self._tree, "call", "matches")
         self._wanted = _as_tree(self.paths)
         try:
             self._program = cel.compile(syntax.write(self._tree))
@@ -71,9 +72,9 @@ class Expression:
         if self._direct is not None:
             return _as_json(_follow(self._direct, names))
         data = {root: _prune(wanted, names[root], (root,)) for root, wanted in self._wanted.items() if root in names}
-        if self._has_macro:
+        if self._is_costly:
             CostBound(data).check(self._tree)
-        context = cel.Context(functions=dict(arithmetic.FUNCTIONS))
+        context = cel.Context(functions=self._functions())
         for root, value in data.items():
             context.add_variable(root, value)
         try:
@@ -89,6 +90,20 @@ class Expression:
             raise ExpressionError(f"A condition is true or false, but `{self.text[:200]}` is {str(result)[:80]!r}.")
         return result
 
+    def _functions(self) -> dict[str, Callable[..., Any]]:
+        if not self._has_macro:
+            return arithmetic.FUNCTIONS
+        kept: list[Any] = []
+
+        def keep(item: Any) -> int:
+            kept.append(item)
+            return len(kept) - 1
+
+        def take(places: list[int]) -> list[Any]:
+            return [kept[place] for place in places]
+
+        return {**arithmetic.FUNCTIONS, syntax.KEEP: keep, syntax.TAKE: take}
+
     def _explain(self, error: Exception, data: Mapping[str, Any]) -> ExpressionError:
         """The library names only the key that is missing; the author wrote, and is told, the whole path."""
         if isinstance(error, KeyError | IndexError) or "Undefined variable" in str(error):
@@ -101,10 +116,6 @@ class Expression:
                     continue
             return MissingName(f"{_first_line(error)} is not there, in `{self.text[:200]}`.")
         return ExpressionError(f"{_first_line(error)} In `{self.text[:200]}`.")
-
-
-def _contains_macro(node: syntax.Node) -> bool:
-    return node.kind == "macro" or any(_contains_macro(child) for child in node.children)
 
 
 def _first_line(error: Exception) -> str:

@@ -26,10 +26,12 @@ METHODS = frozenset(
     | {"getDayOfWeek", "getDayOfYear", "getHours", "getMinutes", "getSeconds", "getMilliseconds"}
 )
 ARITHMETIC = {"+": "num_add", "-": "num_sub", "*": "num_mul", "/": "num_div", "%": "num_mod"}
+KEEP, TAKE = "list_keep", "list_take"
 _RESERVED = frozenset(
     {"as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package"}
     | {"namespace", "return", "var", "void", "while"}
 )
+_WORDS = _RESERVED | {"true", "false", "null", "in"}
 _PRECEDENCE = {
     **{"||": 1, "&&": 2, "+": 4, "-": 4, "*": 5, "/": 5, "%": 5},
     **dict.fromkeys(("==", "!=", "<", "<=", ">", ">=", "in"), 3),
@@ -289,6 +291,13 @@ def paths(node: Node, bound: frozenset[str] = frozenset()) -> Iterator[Path]:
         yield from paths(child, bound)
 
 
+def contains(node: Node, kind: str, text: str | None = None) -> bool:
+    """Whether a node of the kind, and with the text, is anywhere in the tree."""
+    if node.kind == kind and text in (None, node.text):
+        return True
+    return any(contains(child, kind, text) for child in node.children)
+
+
 def comparisons(node: Node) -> Iterator[tuple[Path, str]]:
     """The names that are compared for equality with a text, whichever side each stands on."""
     if node.kind == "binary" and node.text in ("==", "!="):
@@ -307,7 +316,9 @@ def write(node: Node) -> str:
     if node.kind in ("literal", "name"):
         return node.text
     if node.kind == "select":
-        return f"{_operand(node.children[0], parts[0])}.{node.text}"
+        above = _operand(node.children[0], parts[0])
+        # A field may be called like a word of the language; the library reads such a name in brackets only.
+        return f'{above}["{node.text}"]' if node.text in _WORDS else f"{above}.{node.text}"
     if node.kind == "index":
         return f"{_operand(node.children[0], parts[0])}[{parts[1]}]"
     if node.kind == "unary":
@@ -323,11 +334,21 @@ def write(node: Node) -> str:
     if node.kind == "map":
         return "{" + ", ".join(f"{key}: {value}" for key, value in zip(parts[::2], parts[1::2], strict=True)) + "}"
     if node.kind == "macro":
-        arguments = ", ".join((node.variable, *parts[1:]))
-        return f"{_operand(node.children[0], parts[0])}.{node.text}({arguments})"
+        return _write_macro(node, parts)
     if node.method:
         return f"{_operand(node.children[0], parts[0])}.{node.text}({', '.join(parts[1:])})"
     return f"{node.text}({', '.join(parts)})"
+
+
+def _write_macro(node: Node, parts: list[str]) -> str:
+    """A macro that makes a list keeps its items with us and makes a list of numbers: the evaluator copies the whole
+    list, deep, for every item that it adds."""
+    target = _operand(node.children[0], parts[0])
+    if node.text not in ("map", "filter"):
+        return f"{target}.{node.text}({node.variable}, {parts[1]})"
+    condition = f"{parts[1]}, " if node.text == "filter" or len(parts) == 3 else ""
+    kept = node.variable if node.text == "filter" else parts[-1]
+    return f"{TAKE}({target}.map({node.variable}, {condition}{KEEP}({kept})))"
 
 
 def _operand(node: Node, text: str) -> str:
