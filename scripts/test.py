@@ -92,8 +92,8 @@ def run(label: str, environment: dict[str, str], folder: Path, arguments: list[s
     if not report.exists():
         return Count(failed=1)
     count = read(report)
-    # pytest leaves with 0 or 1 after a whole run; anything else is a failure even where every test it reached passed.
-    return count if code in (0, 1) and (code == 0 or count.failed) else count + Count(failed=1)
+    # No test found, an interrupted run, a crash: pytest says so by its exit code alone.
+    return count if code == 0 or count.failed else count + Count(failed=1)
 
 
 def workers(arguments: list[str]) -> list[str]:
