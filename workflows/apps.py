@@ -1,6 +1,7 @@
 """The engine's Django application."""
 
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class WorkflowsConfig(AppConfig):
@@ -11,3 +12,7 @@ class WorkflowsConfig(AppConfig):
 
     def ready(self) -> None:
         from workflows import checks  # noqa: F401  (registers the system checks)
+        from workflows.groups import make_groups
+
+        # Sent for every application: the departments' permissions are there only after theirs.
+        post_migrate.connect(make_groups, dispatch_uid="workflows.groups")

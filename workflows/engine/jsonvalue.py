@@ -35,12 +35,12 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def check_json(value: Any, max_bytes: int, *, at: str = "") -> list[Fault]:
+def check_json(value: Any, max_bytes: int, *, at: str = "", max_nesting: int = MAX_NESTING) -> list[Fault]:
     """Every reason why the value cannot be kept; an empty list where it can.
 
     Refused are NaN and infinities, NUL characters and lone surrogates (PostgreSQL keeps neither), integers of more
-    than 1024 bits, nesting deeper than 64, anything that is not JSON, and more than `max_bytes` of JSON text. `at` is
-    the pointer of the value itself. At most 100 faults are listed.
+    than 1024 bits, nesting deeper than `max_nesting`, anything that is not JSON, and more than `max_bytes` of JSON
+    text. `at` is the pointer of the value itself. At most 100 faults are listed.
     """
     faults: list[Fault] = []
     # Every element costs a byte of text at least: the count bounds the walk, also for a value that contains itself.
@@ -52,8 +52,8 @@ def check_json(value: Any, max_bytes: int, *, at: str = "") -> list[Fault]:
         if seen > max_bytes:
             return [_too_large(at, max_bytes)]
         if isinstance(item, dict | list):
-            if depth > MAX_NESTING:
-                faults.append(Fault(where, "too_deep", f"is nested deeper than {MAX_NESTING} levels"))
+            if depth > max_nesting:
+                faults.append(Fault(where, "too_deep", f"is nested deeper than {max_nesting} levels"))
                 continue
             _push_children(item, where, depth + 1, stack, faults)
         else:

@@ -1,0 +1,78 @@
+"""Filters of lists: a name or a value that is not known is refused, never ignored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import django_filters
+from django.db.models import QuerySet
+from django.utils import timezone
+from django_filters.rest_framework import DjangoFilterBackend
+from rest_framework.request import Request
+
+from workflows.models import Job, JobStatus
+
+from .problems import Problem
+
+if TYPE_CHECKING:
+    from rest_framework.views import APIView
+
+BOOLEANS = (("true", "true"), ("false", "false"))
+
+
+def refuse_parameters(faults: dict[str, tuple[str, str]]) -> Problem:
+    """The problem (400) of query parameters: name to (code, sentence)."""
+    errors = [
+        {"pointer": "", "parameter": name, "code": code, "detail": detail} for name, (code, detail) in faults.items()
+    ]
+    return Problem(400, f"The query has {len(errors)} faults; see errors.", slug="invalid-query", errors=errors)
+
+
+class StrictFilterBackend(DjangoFilterBackend):
+    """Applies a view's `filterset_class`; an unknown parameter or value is a 400 that names it."""
+
+    def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: APIView) -> QuerySet[Any]:
+        """The filtered rows. Problem (400) otherwise."""
+        filterset = self.get_filterset(request, queryset, view)
+        known = set(filterset.filters) if filterset is not None else set()
+        paginator = getattr(view, "paginator", None)
+        known |= set(getattr(paginator, "parameters", ()))
+        faults = {
+            name: ("unknown_parameter", f"There is no such filter. There are: {', '.join(sorted(known))}.")
+            for name in request.query_params
+            if name not in known
+        }
+        if filterset is None:
+            if faults:
+                raise refuse_parameters(faults)
+            return queryset
+        if not filterset.is_valid():
+            for name, errors in filterset.errors.get_json_data().items():
+                faults[name] = (errors[0]["code"] or "invalid", errors[0]["message"])
+        if faults:
+            raise refuse_parameters(faults)
+        return filterset.qs
+
+
+class JobFilter(django_filters.FilterSet):
+    """The filters of the list of jobs."""
+
+    status = django_filters.MultipleChoiceFilter(choices=JobStatus.choices, help_text="May be given more than once.")
+    workflow = django_filters.CharFilter(max_length=100)
+    correlation_id = django_filters.CharFilter(max_length=200)
+    created_after = django_filters.IsoDateTimeFilter("created_at", "gte", help_text="At this time or later.")
+    created_before = django_filters.IsoDateTimeFilter("created_at", "lt", help_text="Before this time.")
+    overdue = django_filters.ChoiceFilter(
+        choices=BOOLEANS, method="filter_overdue", help_text="Unfinished, and past the time its workflow promised."
+    )
+
+    class Meta:
+        model = Job
+        fields: list[str] = []
+
+    def filter_overdue(self, queryset: QuerySet[Job], name: str, value: str) -> QuerySet[Job]:
+        """Unfinished jobs past their due time, or all the others."""
+        late = Job.objects.overdue(timezone.now())
+        return (
+            queryset.filter(pk__in=late.values("pk")) if value == "true" else queryset.exclude(pk__in=late.values("pk"))
+        )

@@ -1,0 +1,104 @@
+"""Is it alive, is it ready, and how full is it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.db import DatabaseError, connections
+from django.db.migrations.executor import MigrationExecutor
+from django.db.models import Count, Min
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from workflows import policy
+from workflows.models import Job, JobStatus, Worker
+
+WORKER_SEEN_WITHIN = timedelta(seconds=60)
+
+
+@never_cache
+def livez(request: HttpRequest) -> HttpResponse:
+    """The process answers. Asks nothing else, so that a database that is away restarts no web server."""
+    return JsonResponse({"status": "alive"})
+
+
+_migrated: set[str] = set()
+
+
+@never_cache
+def readyz(request: HttpRequest) -> HttpResponse:
+    """200 where a request could be served and worked on, else 503 with the reasons."""
+    reasons = []
+    try:
+        reasons += _unmigrated()
+        if not Worker.objects.filter(seen_at__gte=timezone.now() - WORKER_SEEN_WITHIN).exists():
+            reasons.append(f"no worker was seen in the last {WORKER_SEEN_WITHIN.seconds} seconds")
+    except DatabaseError:
+        reasons.append("the database does not answer")
+    status = "not ready" if reasons else "ready"
+    return JsonResponse({"status": status, "reasons": reasons}, status=503 if reasons else 200)
+
+
+def _unmigrated() -> list[str]:
+    """Databases that lack migrations. One that had them all is not asked again: a release starts new processes."""
+    found = []
+    for alias in connections:
+        if alias in _migrated:
+            continue
+        executor = MigrationExecutor(connections[alias])
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            found.append(f"the database {alias!r} lacks migrations")
+        else:
+            _migrated.add(alias)
+    return found
+
+
+class PlainTextRenderer(BaseRenderer):
+    """The text format of Prometheus."""
+
+    media_type = "text/plain"
+    format = "txt"
+    charset = "utf-8"
+
+    def render(self, data: object, *args: object, **kwargs: object) -> bytes:
+        return str(data).encode()
+
+
+class MetricsView(APIView):
+    """Numbers for Prometheus, for operators and their tokens alone."""
+
+    schema = None
+    renderer_classes = (PlainTextRenderer,)
+
+    def get(self, request: Request) -> Response:
+        """Jobs by status, the age of the oldest claimable one, leases, workers."""
+        if not policy.may_operate(request.user):
+            raise PermissionDenied("Only operators read the metrics.")
+        return Response("\n".join(_metrics()) + "\n")
+
+
+def _metrics() -> list[str]:
+    now = timezone.now()
+    counts = dict(Job.objects.order_by().values_list("status").annotate(Count("pk")))
+    oldest = Job.objects.claimable().aggregate(oldest=Min("run_at"))["oldest"]
+    workers = Worker.objects.filter(seen_at__gte=now - WORKER_SEEN_WITHIN).count()
+    lines = ["# HELP workflow_jobs Jobs by status.", "# TYPE workflow_jobs gauge"]
+    lines += [f'workflow_jobs{{status="{status}"}} {counts.get(status, 0)}' for status in JobStatus.values]
+    gauges = [
+        ("workflow_claimable_age_seconds", "How long the oldest claimable job waits.", _age(oldest, now)),
+        ("workflow_jobs_leased", "Jobs that a worker holds.", Job.objects.leased().count()),
+        ("workflow_workers", "Workers seen in the last minute.", workers),
+    ]
+    for name, text, value in gauges:
+        lines += [f"# HELP {name} {text}", f"# TYPE {name} gauge", f"{name} {value}"]
+    return lines
+
+
+def _age(oldest: object, now: object) -> float:
+    return max(0.0, (now - oldest).total_seconds()) if oldest is not None else 0.0  # type: ignore[operator]

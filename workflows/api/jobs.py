@@ -1,0 +1,230 @@
+"""Jobs: submit, list, read, repair."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.conf import settings
+from django.db.models import QuerySet
+from django.http import Http404
+from django.urls import reverse
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from workflows import operations, policy
+from workflows.engine.durations import parse_timestamp
+from workflows.engine.events import UNSET
+from workflows.engine.exceptions import InvalidTimestamp
+from workflows.engine.faults import Fault
+from workflows.engine.jsonvalue import check_json
+from workflows.intake.submit import MAX_BATCH, Submission, submit_job, submit_jobs
+from workflows.models import History, Job
+
+from .bodies import ANY_JSON, NAME, SUBMISSION, Body
+from .conditional import with_etag
+from .filters import JobFilter
+from .pagination import HistoryPagination, KeysetPagination
+from .problems import invalid
+from .schema import problems
+from .serializers import BatchSerializer, HistorySerializer, JobListSerializer, JobSerializer
+
+SUBMIT = Body(SUBMISSION, required=("workflow", "input"))
+BATCH = Body({"jobs": {"type": "array", "minItems": 1, "maxItems": MAX_BATCH, "items": SUBMIT.schema}}, ("jobs",))
+CANCEL = Body({"reason": {"type": "string", "maxLength": 1000}, "compensate": {"type": "boolean"}})
+RETRY = Body({"task": NAME, "input": ANY_JSON})
+SKIP = Body({"task": NAME, "output": ANY_JSON}, required=("task",))
+
+KEY = OpenApiParameter(
+    "Idempotency-Key",
+    str,
+    OpenApiParameter.HEADER,
+    description="The same key and body give the first job again (200); another body is a conflict (409).",
+)
+
+
+def submission_of(body: dict[str, Any], pointer: str = "") -> Submission:
+    """A submission from a body of the right shape. Problem (422) where its time is none."""
+    run_at = None
+    if "run_at" in body:
+        try:
+            run_at = parse_timestamp(body["run_at"])
+        except InvalidTimestamp as error:
+            raise invalid([Fault(f"{pointer}/run_at", "format", str(error))]) from None
+    return Submission(
+        workflow=body["workflow"],
+        input=body["input"],
+        version=body.get("version"),
+        priority=body.get("priority"),
+        run_at=run_at,
+        correlation_id=body.get("correlation_id", ""),
+        documents=body.get("documents", ()),
+    )
+
+
+def full_job(job_id: uuid.UUID, jobs: QuerySet[Job]) -> Job:
+    """The job with all that its page shows, in two queries. Http404 where these jobs do not have it."""
+    job = jobs.select_related("data").prefetch_related("task_runs").filter(pk=job_id).first()
+    if job is None:
+        raise Http404
+    return job
+
+
+def visible_job(request: Request, job_id: uuid.UUID) -> Job:
+    """The job, where the caller may see it; a foreign one and an absent one are the same 404."""
+    job = policy.visible_jobs(request.user).filter(pk=job_id).first()
+    if job is None:
+        raise Http404
+    return job
+
+
+class JobsView(GenericAPIView[Job]):
+    """All jobs that the caller may see, and the door where new ones come in."""
+
+    required_scopes = {"GET": "read", "POST": "submit"}
+    serializer_class = JobListSerializer
+    filterset_class = JobFilter
+    pagination_class = KeysetPagination
+    queryset = Job.objects.none()
+
+    def get_queryset(self) -> QuerySet[Job]:
+        return policy.visible_jobs(self.request.user)
+
+    @extend_schema(operation_id="jobs_list", responses={200: JobListSerializer(many=True), **problems(400)})
+    def get(self, request: Request) -> Response:
+        """A page of jobs, the newest first. Input, output, error and tasks are on the job's own page."""
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
+        return self.get_paginated_response(JobListSerializer(page, many=True).data)
+
+    @extend_schema(
+        operation_id="jobs_submit",
+        request=SUBMIT.openapi,
+        parameters=[KEY],
+        responses={200: JobSerializer, 201: JobSerializer, **problems(400, 409, 413, 415, 422)},
+        filters=False,
+    )
+    def post(self, request: Request) -> Response:
+        """Capture a job."""
+        key = request.headers.get("Idempotency-Key")
+        submitted = submit_job(submission_of(SUBMIT.read(request)), submitted_by=request.user, idempotency_key=key)
+        job = full_job(submitted.job.pk, Job.objects.all())
+        headers = {"Location": request.build_absolute_uri(reverse("api:job", args=[job.pk]))}
+        if not submitted.created:
+            headers["Idempotent-Replayed"] = "true"
+        return Response(JobSerializer(job).data, status=201 if submitted.created else 200, headers=headers)
+
+
+class JobBatchView(APIView):
+    """Many jobs at once."""
+
+    required_scopes = {"POST": "submit"}
+
+    @extend_schema(
+        operation_id="jobs_submit_batch",
+        request=BATCH.openapi,
+        responses={201: BatchSerializer, **problems(400, 413, 415, 422)},
+    )
+    def post(self, request: Request) -> Response:
+        """Capture up to 1,000 jobs: all of them or, where one has a fault, none. Faults are told by index."""
+        bodies = BATCH.read(request)["jobs"]
+        submissions = [submission_of(body, f"/jobs/{index}") for index, body in enumerate(bodies)]
+        jobs = submit_jobs(submissions, submitted_by=request.user)
+        return Response({"jobs": JobListSerializer(jobs, many=True).data}, status=201)
+
+
+class JobView(APIView):
+    """One job."""
+
+    @extend_schema(operation_id="jobs_read", responses={200: JobSerializer, 304: None, **problems(404)})
+    def get(self, request: Request, job_id: uuid.UUID) -> Response:
+        """The job with its input, its result, what it waits for and the runs of its tasks."""
+        job = full_job(job_id, policy.visible_jobs(request.user))
+        return with_etag(request, JobSerializer(job).data)
+
+
+class JobHistoryView(GenericAPIView[History]):
+    """What happened to one job."""
+
+    serializer_class = HistorySerializer
+    pagination_class = HistoryPagination
+    queryset = History.objects.none()
+
+    @extend_schema(operation_id="jobs_history", responses={200: HistorySerializer(many=True), **problems(400, 404)})
+    def get(self, request: Request, job_id: uuid.UUID) -> Response:
+        """Every move and decision, oldest first."""
+        rows = self.filter_queryset(History.objects.filter(job=visible_job(request, job_id)))
+        return self.get_paginated_response(HistorySerializer(self.paginate_queryset(rows), many=True).data)
+
+
+class RepairView(APIView):
+    """Base of the operators' repairs: who may not see the job gets 404, who may but is no operator 403."""
+
+    required_scopes = {"POST": "operate"}
+
+    def authorized(self, request: Request, job_id: uuid.UUID) -> uuid.UUID:
+        """The id, where the caller may repair the job."""
+        job = visible_job(request, job_id)
+        if not policy.may_operate(request.user):
+            raise PermissionDenied("Only operators repair jobs.")
+        return job.pk
+
+    def answer(self, job: Job) -> Response:
+        """The job as it is after the repair."""
+        return Response(JobSerializer(full_job(job.pk, Job.objects.all())).data)
+
+
+_REPAIRED = {200: JobSerializer, **problems(400, 403, 404, 409, 413, 415, 422)}
+
+
+class JobCancelView(RepairView):
+    """Cancel."""
+
+    @extend_schema(operation_id="jobs_cancel", request=CANCEL.openapi, responses=_REPAIRED)
+    def post(self, request: Request, job_id: uuid.UUID) -> Response:
+        """End the job: what it waits for is withdrawn."""
+        pk = self.authorized(request, job_id)
+        body = CANCEL.read(request)
+        reason, compensate = body.get("reason", ""), body.get("compensate", False)
+        return self.answer(
+            operations.cancel_job(pk, actor=request.user.get_username(), reason=reason, compensate=compensate)
+        )
+
+
+class JobRetryView(RepairView):
+    """Retry."""
+
+    @extend_schema(operation_id="jobs_retry", request=RETRY.openapi, responses=_REPAIRED)
+    def post(self, request: Request, job_id: uuid.UUID) -> Response:
+        """Start the failed tasks again: the named one, if wanted with another input, or all."""
+        pk = self.authorized(request, job_id)
+        body = RETRY.read(request)
+        changed = body.get("input", UNSET)
+        if changed is not UNSET:
+            _keepable(changed, "/input")
+        return self.answer(
+            operations.retry_job(pk, actor=request.user.get_username(), task=body.get("task"), input=changed)
+        )
+
+
+class JobSkipView(RepairView):
+    """Skip."""
+
+    @extend_schema(operation_id="jobs_skip", request=SKIP.openapi, responses=_REPAIRED)
+    def post(self, request: Request, job_id: uuid.UUID) -> Response:
+        """Finish a failed or waiting task by hand, with an output; the job goes on behind it."""
+        pk = self.authorized(request, job_id)
+        body = SKIP.read(request)
+        _keepable(body.get("output"), "/output")
+        return self.answer(
+            operations.skip_task(pk, body["task"], actor=request.user.get_username(), output=body.get("output"))
+        )
+
+
+def _keepable(value: Any, pointer: str) -> None:
+    faults = check_json(value, settings.WORKFLOW_VALUE_MAX_BYTES, at=pointer)
+    if faults:
+        raise invalid(faults)

@@ -1,0 +1,40 @@
+"""The paths of the API. Included at the root, after every other application's: the last line takes what is left."""
+
+from django.urls import include, path, re_path
+from drf_spectacular.views import SpectacularAPIView
+
+from . import definitions, documents, health, jobs
+from .problems import no_such_endpoint
+from .schema import DocsView
+
+v1 = [
+    path("jobs/", jobs.JobsView.as_view(), name="jobs"),
+    path("jobs/batch/", jobs.JobBatchView.as_view(), name="jobs-batch"),
+    path("jobs/<uuid:job_id>/", jobs.JobView.as_view(), name="job"),
+    path("jobs/<uuid:job_id>/history/", jobs.JobHistoryView.as_view(), name="job-history"),
+    path("jobs/<uuid:job_id>/documents/", documents.JobDocumentsView.as_view(), name="job-documents"),
+    path("jobs/<uuid:job_id>/cancel/", jobs.JobCancelView.as_view(), name="job-cancel"),
+    path("jobs/<uuid:job_id>/retry/", jobs.JobRetryView.as_view(), name="job-retry"),
+    path("jobs/<uuid:job_id>/skip/", jobs.JobSkipView.as_view(), name="job-skip"),
+    path("documents/", documents.DocumentsView.as_view(), name="documents"),
+    path("documents/<uuid:document_id>/", documents.DocumentView.as_view(), name="document"),
+    path("documents/<uuid:document_id>/content/", documents.DocumentContentView.as_view(), name="document-content"),
+    path("definitions/", definitions.DefinitionsView.as_view(), name="definitions"),
+    path("definitions/validate/", definitions.DefinitionValidateView.as_view(), name="definitions-validate"),
+    path("definitions/<slug:name>/", definitions.DefinitionView.as_view(), name="definition"),
+    path(
+        "definitions/<slug:name>/versions/<int:version>/",
+        definitions.DefinitionVersionView.as_view(),
+        name="definition-version",
+    ),
+]
+
+urlpatterns = [
+    path("livez", health.livez, name="livez"),
+    path("readyz", health.readyz, name="readyz"),
+    path("metrics", health.MetricsView.as_view(), name="metrics"),
+    path("api/v1/", include((v1, "api"))),
+    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs/", DocsView.as_view(url_name="schema"), name="docs"),
+    re_path(r"^api/(?P<path>.*)$", no_such_endpoint),
+]

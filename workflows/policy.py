@@ -1,0 +1,77 @@
+"""Who may do what with jobs and with what is configured: the one place that views, API, admin and queries ask.
+
+| verb      | who                                                                                               |
+| --------- | ------------------------------------------------------------------------------------------------- |
+| submit    | every active user                                                                                 |
+| see a job | who submitted it, operators, superusers; by a registered rule, members of a department it asked    |
+| operate   | superusers and holders of `workflows.operate_job`: the group `operators` has it                   |
+| configure | superusers and holders of `workflows.add_definition`: the group `configurators` has it            |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib.auth.models import Permission
+from django.db.models import Q, QuerySet
+
+from .models import Document, Job
+
+OPERATORS = "operators"
+CONFIGURATORS = "configurators"
+
+_visibility: list[Callable[[Any], Q]] = []
+
+
+def register_job_visibility(rule: Callable[[Any], Q]) -> None:
+    """Let `rule(user)` add jobs that a user may see. Its condition must not join: use a subquery, `Q(pk__in=…)`."""
+    if rule not in _visibility:
+        _visibility.append(rule)
+
+
+def visible_jobs(user: Any) -> QuerySet[Job]:
+    """The jobs that a user may see."""
+    if not user.is_active:
+        return Job.objects.none()
+    if may_operate(user):
+        return Job.objects.all()
+    condition = Q(submitted_by_id=user.pk)
+    for rule in _visibility:
+        condition |= rule(user)
+    return Job.objects.filter(condition)
+
+
+def visible_documents(user: Any) -> QuerySet[Document]:
+    """The documents that a user may read: those they uploaded, and those of the jobs they may see."""
+    if not user.is_active:
+        return Document.objects.none()
+    if may_operate(user):
+        return Document.objects.all()
+    return Document.objects.filter(Q(uploaded_by_id=user.pk) | Q(job__in=visible_jobs(user)))
+
+
+def may_operate(user: Any) -> bool:
+    """True for those who cancel, retry and skip, and therefore see every job."""
+    return _holds(user, "operate_job")
+
+
+def may_configure(user: Any) -> bool:
+    """True for those who publish definitions and register plugins and departments."""
+    return _holds(user, "add_definition")
+
+
+def _holds(user: Any, codename: str) -> bool:
+    """Whether a user holds a permission of this application, in one query that is kept with the user object.
+
+    `has_perm` would say the same in two queries: most requests ask for one permission and no more.
+    """
+    if not user.is_active or user.pk is None:
+        return False
+    if user.is_superuser:
+        return True
+    kept: dict[str, bool] = user.__dict__.setdefault("_workflow_permissions", {})
+    if codename not in kept:
+        permissions = Permission.objects.filter(content_type__app_label="workflows", codename=codename)
+        kept[codename] = permissions.filter(Q(user=user.pk) | Q(group__user=user.pk)).exists()
+    return kept[codename]
