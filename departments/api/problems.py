@@ -41,7 +41,7 @@ def as_problem(error: DepartmentsError) -> Exception:
     if isinstance(error, InvalidAnswer):
         return invalid(error.faults)
     if isinstance(error, VersionMismatch):
-        return Problem(412, error.detail, extra={"version": error.item.version})
+        return Problem(412, error.detail, extra={"item": {"id": str(error.item.pk), "version": error.item.version}})
     if isinstance(error, ItemConflict):
         return Problem(409, error.detail, extra={"code": error.code, **_now(error.item)})
     if isinstance(error, DepartmentExists):
@@ -50,15 +50,18 @@ def as_problem(error: DepartmentsError) -> Exception:
 
 
 def _now(item: Any) -> dict[str, Any]:
-    """Where the item stands: the members that a program needs to tell its person what happened."""
+    """Who decided it, when and what; and in `item` where it stands (`status` by itself is the HTTP status)."""
     if item is None:
         return {}
     return {
-        "status": item.status,
-        "version": item.version,
-        "assignee": item.assignee.get_username() if item.assignee else None,
-        "claimed_at": item.claimed_at,
         "decided_by": item.decided_by.get_username() if item.decided_by else None,
         "decided_at": item.decided_at,
         "outcome": item.outcome,
+        "item": {
+            "id": str(item.pk),
+            "status": item.status,
+            "version": item.version,
+            "assignee": item.assignee.get_username() if item.assignee else None,
+            "claimed_at": item.claimed_at,
+        },
     }
