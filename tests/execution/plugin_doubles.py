@@ -123,3 +123,13 @@ class Remembers(Plugin):
 
     def run(self, context: StepContext) -> None:
         self.seen.append(context)
+
+
+class Slow(Plugin):
+    """Notes in a file that it began, and by which process, and takes its time."""
+
+    def run(self, context: StepContext) -> Answer:
+        with open(self.configuration["file"], "a", encoding="ascii") as file:
+            file.write(f"{context.task} {os.getpid()} {context.idempotency_key} {context.fence}\n")
+        time.sleep(self.configuration.get("seconds", 0))
+        return Completed({"pid": os.getpid()})
