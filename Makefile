@@ -48,7 +48,7 @@ lock: $(VENV)/.installed-dev
 	$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-dev.in -o requirements-dev.txt
 
 bench: $(VENV)/.installed-dev
-	@$(PY) -m benchmarks $(ARGS)
+	@$(PY) -m benchmarks.run $(ARGS)
 
 real-log: $(VENV)/.installed-dev
 	@test -n "$(LOG)" || { echo "Say which log: make real-log LOG=path/to/log.xes.gz"; exit 1; }
