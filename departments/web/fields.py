@@ -340,7 +340,10 @@ def _scalar(kind: str, text: str) -> Any:
         at = datetime.fromisoformat(text)
         return (at if at.tzinfo else at.replace(tzinfo=timezone.get_current_timezone())).isoformat()
     if kind == "json":
-        return json.loads(text, parse_constant=_no_constant)
+        try:
+            return json.loads(text, parse_constant=_no_constant)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
     return text
 
 
