@@ -22,11 +22,11 @@ from types import FrameType
 from api import Api
 from processes import Child, die_with_parent, stop
 from progress import Progress
-from submit_examples import submit_all
+from submit_examples import missing_examples, submit_all
 
 ROOT = Path(__file__).resolve().parent.parent
 NOT_A_DEMONSTRATION = 3
-READY_SECONDS = 60
+READY_SECONDS = 120
 GRACE_SECONDS = 20
 LOGINS = (
     ("verifier", "decides claims"),
@@ -49,6 +49,7 @@ class Server:
         self.address = f"http://{'127.0.0.1' if host in ('0.0.0.0', '') else host}:{port}"  # noqa: S104
         self.var = Path(os.environ.get("VAR_DIR") or ROOT / "var").resolve()
         self.environment = {**os.environ, "VAR_DIR": str(self.var), "PYTHONUNBUFFERED": "1"}
+        self.environment.setdefault("STATIC_ROOT", str(self.var / "static"))
         self.children: list[Child] = []
         self.signals = 0
 
@@ -125,16 +126,10 @@ class Server:
         """Start the web server and the cluster, and wait until both do their work."""
         logs = self.var / "log"
         logs.mkdir(exist_ok=True)
+        Path(self.environment["STATIC_ROOT"]).mkdir(parents=True, exist_ok=True)
         bind = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-        web = [sys.executable, "-m", "gunicorn", "config.wsgi", "--bind", bind, "--worker-class", "gthread"]
-        web += [
-            "--threads",
-            "8",
-            "--workers",
-            self.environment.get("WEB_CONCURRENCY") or "1",
-            "--graceful-timeout",
-            "5",
-        ]
+        web = f"-m gunicorn config.wsgi --bind {bind} --worker-class gthread --threads 8".split()
+        web = [sys.executable, *web, "--graceful-timeout", "5", "--no-control-socket"]
         cluster = [sys.executable, "manage.py", "qcluster"]
         say(f"Starting the web server and the cluster (logs in {self.shown(logs)})")
         self.children = [
@@ -180,9 +175,12 @@ class Server:
             return
         progress = None
         if self.examples:
-            token = self.manage("issue_token", "upstream").stdout.strip()
-            submit_all(Api(self.address, token), say)
-            progress = Progress(Api(self.address, self.manage("issue_token", "operator").stdout.strip()), say)
+            operator = self.api("operator", "read")
+            missing = missing_examples(operator)
+            if missing:
+                submit_all(self.api("upstream", "read", "submit"), missing)
+                say(f"Submitted {len(missing)} example jobs over REST")
+            progress = Progress(operator, say)
         self.say_where()
         while not self.signals:
             self.look_after_children()
@@ -191,6 +189,12 @@ class Server:
             for _ in range(10):
                 if not self.signals:
                     time.sleep(0.1)
+
+    def api(self, username: str, *scopes: str) -> Api:
+        """The API as a demo account, with a token for this run."""
+        narrowed = [argument for scope in scopes for argument in ("--scope", scope)]
+        done = self.manage("issue_token", username, *narrowed, "--days", "30", "--note", "make run")
+        return Api(self.address, done.stdout.strip())
 
     def say_where(self) -> None:
         say("")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,18 +24,20 @@ class Example:
     documents: tuple[str, ...] = ()
 
 
-def submit_all(api: Api, say: Callable[[str], None]) -> None:
-    """Submit every example that is not there yet, and say how many there were."""
-    new = [example for example in examples(datetime.now(UTC)) if not is_there(api, example)]
-    for example in new:
-        submit(api, example)
-    if new:
-        say(f"Submitted {len(new)} example jobs over REST")
+def missing_examples(api: Api) -> list[Example]:
+    """The examples that were not submitted to this server yet."""
+    return [example for example in examples(datetime.now(UTC)) if not is_there(api, example)]
 
 
 def is_there(api: Api, example: Example) -> bool:
     found = api.get("/api/v1/jobs/", correlation_id=example.reference, workflow=example.workflow)
     return bool(found["results"])
+
+
+def submit_all(api: Api, chosen: Sequence[Example]) -> None:
+    """Submit them in this order."""
+    for example in chosen:
+        submit(api, example)
 
 
 def submit(api: Api, example: Example) -> None:

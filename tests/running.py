@@ -19,8 +19,8 @@ from django.conf import settings
 from psycopg import sql
 
 ROOT = Path(__file__).resolve().parents[1]
-READY_WITHIN = 90.0
-GONE_WITHIN = 30.0
+READY_WITHIN = 240.0
+GONE_WITHIN = 60.0
 
 
 def free_port() -> int:

@@ -19,6 +19,7 @@ from tests.running import ROOT, Running, running
 
 pytestmark = [
     pytest.mark.processes,
+    pytest.mark.timeout(600),  # whole servers start here, also on a machine that is busy with others
     pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl"),
     pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash"),
 ]
@@ -65,7 +66,7 @@ def test_every_command_of_the_page_does_what_the_page_says(name: str, server: Ru
         env={**server.environment, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
         text=True,
         capture_output=True,
-        timeout=100,
+        timeout=300,
     )
     printed = done.stdout.split(MARK)[1:]
     assert done.returncode == 0, f"It stopped in this block:\n{page[len(printed) - 1][0]}\n{done.stdout}{done.stderr}"

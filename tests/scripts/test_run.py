@@ -14,59 +14,45 @@ from tests.running import Running, free_port, running
 
 pytestmark = [
     pytest.mark.processes,
+    pytest.mark.timeout(600),  # whole servers start here, also on a machine that is busy with others
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at processes through /proc"),
 ]
 
 
-def test_it_submits_the_examples_shows_what_happens_and_ctrl_c_leaves_no_process(tmp_path: Path) -> None:
+def test_it_starts_with_its_examples_stops_on_ctrl_c_and_starts_again(tmp_path: Path) -> None:
     with running(tmp_path) as run:
+        run.wait_for_line(lambda line: "Submitted" in line)
         run.wait_for_line(lambda line: "DONE" in line and "T-3001" in line)
         run.wait_for_line(lambda line: "PEND" in line and "C-1001" in line and "verification" in line)
         assert len(run.processes()) >= 4, "the supervisor, the web server, the cluster, and its workers"
-
         run.press_ctrl_c()
-
         assert run.exit_code() == 0, run.output
+        assert run.wait_until_gone() == {}
         assert run.lines[-1] == "Stopped. No process is left."
-        assert run.wait_until_gone() == {}
 
-
-def test_a_second_run_finds_everything_there_and_submits_nothing_twice(tmp_path: Path) -> None:
-    with running(tmp_path) as first:
-        first.wait_for_line(lambda line: "Submitted" in line)
-        first.press_ctrl_c()
-        assert first.exit_code() == 0
-        second = Running(tmp_path, first.environment["DATABASE_URL"])
+        again = Running(tmp_path, run.environment["DATABASE_URL"])
         try:
-            second.wait_until_ready()
-            assert "Submitted" not in second.output
-            assert "Loaded" not in second.output
+            again.wait_until_ready()
+            assert "Submitted" not in again.output, "the same jobs a second time"
+            assert "Loaded" not in again.output
+            os.kill(min(pid for pid, command in again.processes().items() if "qcluster" in command), signal.SIGKILL)
+            assert again.exit_code() == 1
+            assert "The cluster ended by itself" in again.output
+            assert again.wait_until_gone() == {}
         finally:
-            second.close()
+            again.close()
 
 
-def test_a_killed_supervisor_takes_everything_with_it(tmp_path: Path) -> None:
-    with running(tmp_path, "--no-examples") as run:
-        run.process.kill()
-        assert run.wait_until_gone() == {}
-
-
-@pytest.mark.parametrize("who", ["gunicorn", "qcluster"])
-def test_a_part_that_ends_by_itself_is_reported_and_the_rest_is_stopped(tmp_path: Path, who: str) -> None:
-    with running(tmp_path, "--no-examples") as run:
-        os.kill(min(pid for pid, command in run.processes().items() if who in command), signal.SIGKILL)
-        assert run.exit_code() == 1
-        assert "ended by itself" in run.output
-        assert run.wait_until_gone() == {}
-
-
-def test_two_runs_do_not_share_one_folder(tmp_path: Path) -> None:
+def test_two_runs_do_not_share_one_folder_and_a_killed_one_takes_everything_with_it(tmp_path: Path) -> None:
     with running(tmp_path, "--no-examples") as first:
         second = Running(tmp_path, "", "--no-examples")
         assert second.exit_code() == 1
         second.wait_for_line(lambda line: f"Another `make run` (process {first.process.pid})" in line)
         assert "VAR_DIR=" in second.output
         assert first.process.poll() is None
+
+        first.process.kill()
+        assert first.wait_until_gone() == {}
 
 
 def test_a_port_in_use_is_said_with_what_to_do(tmp_path: Path) -> None:

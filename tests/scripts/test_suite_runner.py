@@ -10,6 +10,8 @@ from types import ModuleType
 import pytest
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "test.py"
+BARE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+"""The runs inside need none of the plugins that take their time to load."""
 
 
 @pytest.fixture
@@ -44,21 +46,21 @@ def test_passed_failed_broken_and_skipped_tests_are_counted_apart(runner: Module
         "def test_d(broken): pass\n"
         "@pytest.mark.skip\ndef test_e(): pass\n",
     )
-    count = runner.run("x", {}, tmp_path, ["-c", str(tmp_path / "pytest.ini"), inner])
+    count = runner.run("x", BARE, tmp_path, ["-c", str(tmp_path / "pytest.ini"), inner])
     assert str(count) == "2 passed, 2 failed, 1 skipped"
 
 
 def test_a_suite_that_cannot_be_loaded_is_a_failure(runner: ModuleType, tmp_path: Path) -> None:
     inner = suite(tmp_path, "import nothing_of_that_name\n")
-    assert runner.run("x", {}, tmp_path, ["-c", str(tmp_path / "pytest.ini"), inner]).failed == 1
+    assert runner.run("x", BARE, tmp_path, ["-c", str(tmp_path / "pytest.ini"), inner]).failed == 1
 
 
 def test_a_run_that_finds_no_test_or_dies_is_a_failure(runner: ModuleType, tmp_path: Path) -> None:
     ini = ["-c", str(tmp_path / "pytest.ini")]
     inner = suite(tmp_path, "")
-    assert runner.run("none", {}, tmp_path, [*ini, inner]).failed == 1
+    assert runner.run("none", BARE, tmp_path, [*ini, inner]).failed == 1
     inner = suite(tmp_path, "import os\ndef test_a(): os._exit(0)\n")
-    assert runner.run("dies", {}, tmp_path, [*ini, inner]).failed == 1
+    assert runner.run("dies", BARE, tmp_path, [*ini, inner]).failed == 1
 
 
 def test_a_missing_postgresql_is_a_failure_unless_it_is_allowed(
