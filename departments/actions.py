@@ -150,7 +150,7 @@ def complete(
         status=outcome,
         data=output,
         received_by_id=user.pk,
-        received_at=item.decided_at,
+        received_at=item.decided_at or timezone.now(),
     )
     return item
 
@@ -250,7 +250,7 @@ def _waiting_iteration(job: Job, task: str, item: WorkItem | None) -> int:
 def _waiting_step(job: Job, task: str) -> Waiting | None:
     """The plugin's step of this name that waits, unless its answer came already and no worker has seen it yet."""
     data = JobData.objects.filter(job=job, state__isnull=False).first()
-    if data is None:
+    if data is None or data.state is None:
         return None
     for waiting in JobState.from_json(data.state, data.input).waiting:
         if waiting.task == task and waiting.kind == "plugin":
@@ -353,7 +353,7 @@ def _facts(item: WorkItem) -> dict[str, Any]:
 def _member(item: WorkItem, assignee: Any) -> Any:
     """The active member of the item's department that was named. InvalidAnswer where there is none."""
     name = assignee if isinstance(assignee, str) else assignee.get_username()
-    members = Membership.objects.filter(department_id=item.department_id).values("user_id")
+    members = Membership.objects.filter(department=item.department).values("user_id")
     people = get_user_model().objects.filter(is_active=True, pk__in=members)
     person = people.filter(username=name).first() if answers.can_be_stored(name) else None
     if person is None:

@@ -5,7 +5,7 @@ Called inside the worker's commit, for the whole batch at once: the number of st
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -53,9 +53,9 @@ class DepartmentParker:
         reasons = {(job_id, work.task, work.iteration): work.reason for job_id, work in batch}
         active = WorkItem.objects.filter(job_id__in={job_id for job_id, _ in batch}, status__in=ACTIVE)
         by_reason: dict[str, list[UUID]] = {}
-        for item_id, *run in active.values_list("id", "job_id", "task", "iteration"):
-            if tuple(run) in reasons:
-                by_reason.setdefault(reasons[tuple(run)], []).append(item_id)
+        for item_id, job_id, task, iteration in active.values_list("id", "job_id", "task", "iteration"):
+            if (job_id, task, iteration) in reasons:
+                by_reason.setdefault(reasons[job_id, task, iteration], []).append(item_id)
         for reason, item_ids in sorted(by_reason.items()):
             WorkItem.objects.filter(pk__in=item_ids, status__in=ACTIVE).update(
                 status=_status_after(reason),
@@ -117,7 +117,7 @@ def _status_after(reason: str) -> str:
     return WorkItemStatus.SKIPPED if reason == "skipped" else WorkItemStatus.WITHDRAWN
 
 
-def department_codes() -> Iterable[str]:
+def department_codes() -> set[str]:
     """The codes that a definition may name."""
     from .models import Department
 

@@ -47,7 +47,7 @@ class TaskResponse(DepartmentsView):
     def post(self, request: Request, job_id: UUID, task: str) -> Response:
         """Answer the task: `201`, and the job goes on; `200` where this `response_id` was taken before."""
         body = RESPONSE.check(_fields(request.data))
-        is_xml = isinstance(request.data, ParsedXML)
+        xml = request.data if isinstance(request.data, ParsedXML) else None
         response, created = actions.respond_external(
             job_id,
             task,
@@ -55,8 +55,8 @@ class TaskResponse(DepartmentsView):
             status=body["status"],
             data=body.get("data"),
             response_id=body.get("response_id"),
-            format="xml" if is_xml else "json",
-            body=request.data.text if is_xml else "",
+            format="json" if xml is None else "xml",
+            body="" if xml is None else xml.text,
         )
         return Response(ResponseSerializer(response).data, status=201 if created else 200)
 
