@@ -227,3 +227,17 @@ def test_an_inner_loop_does_not_reset_the_task_before_it() -> None:
     assert [job.state.tasks[name].iteration for name in "abc"] == [2, 3, 3]
     job.done("c", "end")
     assert job.status == "DONE"
+
+
+def test_a_join_inside_the_loop_waits_for_all_of_its_branches_again() -> None:
+    tasks = {"a": plugin(), "b": plugin(), "c": plugin(), "j": plugin()}
+    edges = [edge("a", "b"), edge("a", "c"), edge("b", "j"), edge("c", "j")]
+    job = Job(define(tasks, *edges, edge("j", "a", "output == 1", loop={})))
+    for name in ("a", "b", "c", "j"):
+        job.done(name, 1)
+    assert set(job.state.transitions) == set()
+    job.done("a")
+    job.done("b")
+    assert (job.runnable, job.standing("j")) == (("c",), "pending")
+    job.done("c")
+    assert job.runnable == ("j",)

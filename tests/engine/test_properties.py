@@ -8,12 +8,15 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.engine.driver import Job, canonical, define, edge, human, plugin
 from workflows.engine.definition import Definition
 from workflows.engine.state import DEAD, READY, SPENT, TAKEN, WAITING
+
+pytestmark = pytest.mark.timeout(0 if "ENGINE_EXAMPLES" in os.environ else 120)
 
 many = settings(
     max_examples=int(os.environ.get("ENGINE_EXAMPLES", "150")),

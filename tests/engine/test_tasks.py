@@ -74,6 +74,12 @@ def test_an_answer_that_is_no_outcome_of_the_task_is_ignored(outcome: str | None
     assert (job.happened, job.standing("a")) == (["response.ignored"], "waiting")
 
 
+def test_a_request_that_could_not_be_opened_fails_its_task() -> None:
+    job = Job(define({"a": human()}))
+    job.fail("a", "UnknownDepartment", "claims is gone")
+    assert (job.status, job.standing("a"), job.state.waiting) == ("FAIL", "failed", ())
+
+
 def test_what_a_human_task_expects_can_be_asked() -> None:
     job = Job(define({"a": human(outcomes=["yes", "no"]), "b": plugin()}))
     assert expected(job.definition, job.state, "a") == (1, ("yes", "no"))

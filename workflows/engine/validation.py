@@ -43,10 +43,10 @@ def validate(
     checks.check_document(report, "", document, None)
     tasks = _tasks(report, document)
     edges = _transitions(report, document, tasks)
-    graph = _graph(report, tasks, edges)
+    _graph(report, tasks, edges)
     if "output" in document and not isinstance(document["output"], dict):
         report.add("/output", "wrong_type", "The output of a job is a mapping, so this has to be an object.")
-    _names(report, tasks, edges, graph)
+    _names(report, tasks, edges)
     return report.faults
 
 
@@ -198,8 +198,8 @@ def _conflicts(report: Report, edge: _Edge, defaults: set[str]) -> None:
 # ---- graph ----------------------------------------------------------------------------------------------------------
 
 
-def _graph(report: Report, tasks: Mapping[str, dict[str, Json]], edges: list[_Edge]) -> Graph:
-    """The forward graph without what closes a cycle; faults for cycles, loops that go forward, and dead ends."""
+def _graph(report: Report, tasks: Mapping[str, dict[str, Json]], edges: list[_Edge]) -> None:
+    """Faults of the graph: cycles, loops that do not go back, and tasks that nothing leads to."""
     graph = Graph(tuple(tasks), [(edge.source, edge.target) for edge in edges if not edge.is_loop])
     closing = set(graph.cyclic_edges())
     for edge in edges:
@@ -214,7 +214,6 @@ def _graph(report: Report, tasks: Mapping[str, dict[str, Json]], edges: list[_Ed
             detail = f"This does not go back: {edge.target!r} does not come before {edge.source!r}. Leave loop out."
             report.add(at(edge.pointer, "loop"), "loop_not_back", detail)
     _reachability(report, graph, tasks, edges)
-    return acyclic
 
 
 def _reachability(report: Report, graph: Graph, tasks: Mapping[str, dict[str, Json]], edges: list[_Edge]) -> None:
@@ -258,21 +257,17 @@ def _idle_edges(tasks: Mapping[str, dict[str, Json]], edges: list[_Edge]) -> set
 # ---- names ----------------------------------------------------------------------------------------------------------
 
 
-def _names(report: Report, tasks: Mapping[str, dict[str, Json]], edges: list[_Edge], graph: Graph) -> None:
+def _names(report: Report, tasks: Mapping[str, dict[str, Json]], edges: list[_Edge]) -> None:
     everywhere = Graph(tuple(tasks), [(edge.source, edge.target) for edge in edges])
-    before: dict[str, set[str]] = {}
     for use in report.uses:
-        if use.task and use.task in tasks and use.task not in before:
-            before[use.task] = everywhere.ancestors(use.task)
-        earlier = before.get(use.task or "")
         for path in use.expression.paths:
-            fault = _path_fault(path, use, tasks, earlier)
+            fault = _path_fault(path, use, tasks, everywhere)
             if fault is not None:
                 report.add(use.pointer, "expression_name", fault)
         _outcome_faults(report, use, tasks)
 
 
-def _path_fault(path: Path, use: Use, tasks: Mapping[str, Json], earlier: set[str] | None) -> str | None:
+def _path_fault(path: Path, use: Use, tasks: Mapping[str, Json], graph: Graph) -> str | None:
     root, *rest = path
     if root == "input" or (use.in_when and root in _TASK_FACTS):
         return None
@@ -281,12 +276,12 @@ def _path_fault(path: Path, use: Use, tasks: Mapping[str, Json], earlier: set[st
             return None
         return f"`{spell(path)}` is not known; of the job there is {_listed(_JOB_FACTS, 'job.')}."
     if root == "tasks":
-        return _task_path_fault(path, use, tasks, earlier)
+        return _task_path_fault(path, use, tasks, graph)
     where = " (`output`, `outcome` and `error` alone are known in a `when`)" if root in _TASK_FACTS else ""
     return f"`{root}` is not known here{where}; there is input, tasks.<name>.output, job.id and their like."
 
 
-def _task_path_fault(path: Path, use: Use, tasks: Mapping[str, Json], earlier: set[str] | None) -> str | None:
+def _task_path_fault(path: Path, use: Use, tasks: Mapping[str, Json], graph: Graph) -> str | None:
     name = path[1] if len(path) > 1 else None
     if not isinstance(name, str):
         return "`tasks` is read one task at a time, by a fixed name, as in tasks.verify.output."
@@ -295,7 +290,7 @@ def _task_path_fault(path: Path, use: Use, tasks: Mapping[str, Json], earlier: s
     if len(path) < 3 or path[2] not in _TASK_FACTS:
         return f"`{spell(path)}` is not known; of a task there is {_listed(_TASK_FACTS, '')}."
     own = use.in_when and name == use.task
-    if earlier is not None and name not in earlier and not own:
+    if use.task and not own and not graph.precedes(name, use.task):
         return f"`{spell(path)}`: no path leads through {name!r} before {use.task!r}, so it can have no value there."
     return None
 
