@@ -258,6 +258,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SCHEMA_PATH_PREFIX": r"/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "workflows.api.schema.name_problems",
+    ],
     "ENUM_NAME_OVERRIDES": {
         "JobStatus": "workflows.models.JobStatus",
         "TaskRunStatus": "workflows.models.TaskRunStatus",

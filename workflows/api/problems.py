@@ -11,6 +11,7 @@ from django.core.exceptions import PermissionDenied, RequestDataTooBig, Suspicio
 from django.core.signals import got_request_exception
 from django.http import Http404, HttpRequest, HttpResponseBase, JsonResponse
 from django.views import defaults
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
 from rest_framework.response import Response
 
@@ -203,6 +204,7 @@ def _plain(status: int, detail: str) -> JsonResponse:
     return JsonResponse(body_of(status, detail), status=status, content_type=MEDIA_TYPE)
 
 
+@csrf_exempt
 def no_such_endpoint(request: HttpRequest, path: str = "") -> HttpResponseBase:
     """Answers every path under /api/ that is no endpoint, so that a POST without its slash is not redirected."""
     hint = "" if request.path.endswith("/") else " Paths end with a slash."

@@ -16,12 +16,21 @@ from .problems import MEDIA_TYPE, TITLES
 from .serializers import ProblemSerializer
 
 
-def problems(*statuses: int) -> dict[Any, Any]:
+def problems(*statuses: int) -> dict[int, OpenApiResponse]:
     """The problems that an operation may answer with, besides those that every one may (401, 403)."""
     return {
-        (status, MEDIA_TYPE): OpenApiResponse(ProblemSerializer, description=TITLES[status][1])
-        for status in (*statuses, 401, 403)
+        status: OpenApiResponse(ProblemSerializer, description=TITLES[status][1]) for status in (*statuses, 401, 403)
     }
+
+
+def name_problems(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
+    """A hook on the finished document: every error is `application/problem+json`."""
+    for operations in result["paths"].values():
+        for operation in operations.values():
+            for status, response in operation["responses"].items():
+                if status >= "400" and "application/json" in response.get("content", {}):
+                    response["content"] = {MEDIA_TYPE: response["content"]["application/json"]}
+    return result
 
 
 # The page of the sidecar writes styles into its HTML; scripts stay as strict as everywhere.
