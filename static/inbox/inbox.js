@@ -69,6 +69,7 @@
     restoreDraft();
     grow($("#comment"));
     setUpList();
+    pane.scrollTop = 0;
     if (!wide.matches) window.scrollTo(0, 0);
     focusOn(item.dataset.focus);
     if (item.dataset.item) rowOf(item.dataset.item)?.scrollIntoView({ block: "nearest" });
