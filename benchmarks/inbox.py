@@ -1,4 +1,4 @@
-"""How much the inbox costs with 10, 1,000 and 100,000 open items: queries, p50 and p95, on the database of DATABASE_URL.
+"""What the inbox costs with 10, 1,000 and 100,000 open items, on the database of DATABASE_URL: queries, p50 and p95.
 
     DATABASE_URL=postgres://… python -m benchmarks.inbox [--sizes 10 1000 100000] [--repeat 60]
 

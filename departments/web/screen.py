@@ -220,9 +220,9 @@ def _why(item: WorkItem) -> str:
         title = get_definition(item.workflow, item.job.version).title or words(item.workflow)
     except DefinitionNotFound:
         title = words(item.workflow)
-    version = f", version {item.job.version}" if item.job.version else ""
+    version = f" (version {item.job.version})" if item.job.version else ""
     round_ = f" For the {ordinal(item.iteration)} time." if item.iteration > 1 else ""
-    return f"“{title}”{version}, has reached the step {words(item.task)}.{round_}"
+    return f"{title}{version} has reached the step {words(item.task)}.{round_}"
 
 
 def ordinal(number: int) -> str:

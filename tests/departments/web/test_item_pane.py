@@ -76,7 +76,7 @@ def test_it_says_why_it_is_with_this_department(people: Any, browser_of: Any) ->
     people.department.save()
     item = open_item(people.department, iteration=2)
     text = shown(browser_of(people.member).pane(f"/inbox/?item={item.pk}"))
-    assert "Why this is with Verification: “Insurance claim”, version 1, has reached the step Verify." in text
+    assert "Why this is with Verification: Insurance claim (version 1) has reached the step Verify." in text
     assert "For the 2nd time." in text
     assert "Verification checks claims before anything is paid." in text
 
