@@ -21,6 +21,16 @@ from .models import Document, Job
 OPERATORS = "operators"
 CONFIGURATORS = "configurators"
 
+SCOPES = {
+    "read": "Read what the user may see",
+    "submit": "Submit jobs and documents",
+    "respond": "Answer external tasks",
+    "work": "Claim and decide work items",
+    "operate": "Cancel, retry and skip jobs",
+    "configure": "Publish definitions, register departments and plugins",
+}
+"""What a token may be narrowed to. A token without scopes may do all that its user may."""
+
 _visibility: list[Callable[[Any], Q]] = []
 
 

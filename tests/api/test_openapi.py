@@ -18,9 +18,9 @@ from rest_framework.test import APIClient
 
 from tests.factories import UserFactory
 from tests.intake.makers import make_definition
-from workflows.api.authentication import SCOPES
 from workflows.intake.submit import Submission, submit_job
 from workflows.models import ApiToken, Job
+from workflows.policy import SCOPES
 
 pytestmark = pytest.mark.django_db
 

@@ -24,7 +24,11 @@ def make_definition(name: str, *, version: int = 1, **fields: Any) -> Definition
 
 
 def make_registration(job_type: str, *, enabled: bool = True) -> PluginRegistration:
-    """A job type whose class is never loaded."""
+    """A job type of a plugin that loads."""
     return PluginRegistration.objects.create(
-        job_type=job_type, module="plugins.transform.plugin", class_name="Transform", enabled=enabled
+        job_type=job_type,
+        module="plugins.transform.fields",
+        class_name="TransformFields",
+        configuration={"fields": {"reference": "/reference"}},
+        enabled=enabled,
     )

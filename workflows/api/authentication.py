@@ -17,16 +17,6 @@ from workflows.models import ApiToken
 if TYPE_CHECKING:  # REST framework loads this module while it loads its views.
     from rest_framework.views import APIView
 
-SCOPES = {
-    "read": "Read what the user may see",
-    "submit": "Submit jobs and documents",
-    "respond": "Answer external tasks",
-    "work": "Claim and decide work items",
-    "operate": "Cancel, retry and skip jobs",
-    "configure": "Publish definitions, register departments and plugins",
-}
-"""What a token may be narrowed to. A token without scopes may do all that its user may."""
-
 
 class BearerTokenAuthentication(TokenAuthentication):
     """`Authorization: Bearer <token>`. One query a request; a wrong, expired or inactive one is told alike."""

@@ -15,3 +15,6 @@ class ApiToken(AbstractAuthToken):  # type: ignore[misc]  # knox has no types
 
     class Meta:
         ordering = ["-created"]
+
+    def __str__(self) -> str:
+        return f"token of {self.user}" + (f" ({self.note})" if self.note else "")

@@ -8,8 +8,8 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from workflows.api.authentication import SCOPES
 from workflows.models import ApiToken
+from workflows.policy import SCOPES
 
 
 class Command(BaseCommand):
