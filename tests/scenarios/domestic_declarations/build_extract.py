@@ -15,7 +15,7 @@ from xml.sax.saxutils import quoteattr
 
 from .model import EXTRACT, Trace, read_log
 
-CASES = 280
+CASES = 120
 HEAD = """<?xml version="1.0" encoding="UTF-8"?>
 <!-- Extract of the event log "BPI Challenge 2020: Domestic Declarations", B. van Dongen, 4TU.ResearchData, CC BY 4.0.
      Chosen cases, and of each event only what the replay reads. -->

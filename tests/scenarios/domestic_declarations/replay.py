@@ -10,12 +10,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from .model import DEFINITION, DEPARTMENTS, WORKFLOW, Answer, Trace, answers, case_input
 
 BATCH = 500
+PAGE = 200
+LAZIEST = 2.0
 HUMAN, EXTERNAL = "human", "external"
 
 
@@ -85,7 +88,9 @@ class Replay:
 
     def open_items(self, task: str) -> Iterator[dict[str, Any]]:
         """The open items of one task's department, page after page, as its member sees them."""
-        path: str | None = f"/api/v1/work-items/?department={DEPARTMENTS[task]}&status=open&workflow={WORKFLOW}"
+        path: str | None = (
+            f"/api/v1/work-items/?department={DEPARTMENTS[task]}&status=open&workflow={WORKFLOW}&page_size={PAGE}"
+        )
         while path:
             page = self.clients[task].get(path)
             yield from page["results"]
@@ -159,24 +164,24 @@ class Office:
             raise self.error
 
     def _read(self, task: str, answering: ThreadPoolExecutor, pause: float) -> None:
-        room = threading.Semaphore(self.hands * 50)
+        """Read a department's list from end to end, hand out what is to be done, and read again when that is answered.
+
+        A list without anything to do is read less and less often, up to every `LAZIEST` seconds.
+        """
+        wait = pause
         while not self.stop.is_set():
-            found = 0
+            under_way = []
             for item in self.replay.waiting(task):
-                found += 1
-                room.acquire()
-                answering.submit(self._guarded, self._answer, item, room)
+                under_way.append(answering.submit(self._guarded, self._answer, item))
                 if self.stop.is_set():
                     return
-            if not found:
-                self.stop.wait(pause)
+            wait_for(under_way)
+            wait = pause if under_way else min(wait * 1.5, LAZIEST)
+            self.stop.wait(wait)
 
-    def _answer(self, item: dict[str, Any], room: threading.Semaphore) -> None:
-        try:
-            if not self.stop.is_set():
-                self.replay.answer(item)
-        finally:
-            room.release()
+    def _answer(self, item: dict[str, Any]) -> None:
+        if not self.stop.is_set():
+            self.replay.answer(item)
 
     def _guarded(self, act: Any, *arguments: Any) -> None:
         try:
