@@ -8,8 +8,9 @@ from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from import_export import fields, resources
-from import_export.admin import ImportExportModelAdmin
 from import_export.widgets import ForeignKeyWidget
+
+from workflows.admin_forms import TableAdmin
 
 from .models import Comment, Department, DepartmentResponse, Membership, WorkItem
 
@@ -48,7 +49,7 @@ class MembershipInline(admin.TabularInline):
 
 
 @admin.register(Department)
-class DepartmentAdmin(ImportExportModelAdmin):
+class DepartmentAdmin(TableAdmin):
     """Departments with their members. The code is fixed once given: definitions name the department by it."""
 
     resource_classes = [DepartmentResource]
@@ -69,7 +70,7 @@ class DepartmentAdmin(ImportExportModelAdmin):
 
 
 @admin.register(Membership)
-class MembershipAdmin(ImportExportModelAdmin):
+class MembershipAdmin(TableAdmin):
     """Who belongs where, as one list, to load and save as a file."""
 
     resource_classes = [MembershipResource]

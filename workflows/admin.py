@@ -17,10 +17,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 from import_export import resources
-from import_export.admin import ImportExportModelAdmin
 
 from workflows import operations, policy, registry
-from workflows.admin_forms import PublishForm, ReadOnlyAdmin, ReadOnlyInline, pretty
+from workflows.admin_forms import PublishForm, ReadOnlyAdmin, ReadOnlyInline, TableAdmin, pretty
 from workflows.admin_search import JobSearch, WorkflowFilter
 from workflows.intake import publishing
 from workflows.models import (
@@ -61,7 +60,7 @@ class PluginRegistrationResource(resources.ModelResource):
 
 
 @admin.register(PluginRegistration)
-class PluginRegistrationAdmin(ImportExportModelAdmin):
+class PluginRegistrationAdmin(TableAdmin):
     """Job types and their classes. Check loads the class and says whether its jobs could run."""
 
     resource_classes = [PluginRegistrationResource]

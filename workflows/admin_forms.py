@@ -10,6 +10,9 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from import_export.admin import ImportExportModelAdmin
+from import_export.formats.base_formats import CSV, XLSX
+from import_export.forms import ExportForm
 
 from workflows.engine.exceptions import UnreadableDocument
 from workflows.engine.parsing import load_text
@@ -33,6 +36,16 @@ class ReadOnlyAdmin(admin.ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+
+class TableAdmin(ImportExportModelAdmin):
+    """A list that can be loaded and saved as a file, CSV or XLSX.
+
+    The form has no boxes for single columns: those need an inline script, which no page here may have.
+    """
+
+    formats = (CSV, XLSX)
+    export_form_class = ExportForm
 
 
 class ReadOnlyInline(admin.TabularInline):
