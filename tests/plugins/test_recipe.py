@@ -24,8 +24,8 @@ def test_a_copied_folder_with_three_edits_is_a_plugin(tmp_path: Path, monkeypatc
     for name, edits in {
         "fields.py": {"TransformFields": "Greeting"},
         "registrations.json": {
-            "transform.fields": "greeting.hello",
             "plugins.transform": "plugins.greeting",
+            '"transform.fields"': '"greeting.hello"',
             "TransformFields": "Greeting",
         },
     }.items():
