@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.forms.models import model_to_dict
 from django.utils import timezone
 
@@ -109,3 +110,32 @@ def test_of_a_batch_only_the_jobs_behind_their_guard_are_written():
     assert postgresql.checkpoint("worker-a", batch) == {jobs[0].pk, jobs[2].pk}
     assert not TaskRun.objects.filter(job=jobs[1]).exists()
     assert History.objects.filter(job=jobs[1]).count() == 1
+
+
+def _kept(part: str) -> tuple[str, int]:
+    """Name and number of parameters of the statement that the server keeps, by a part of its text."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT name, cardinality(parameter_types) FROM pg_prepared_statements WHERE position(%s IN statement) > 0"
+            " ORDER BY length(statement) DESC",
+            [part],
+        )
+        row = cursor.fetchone()
+    assert row is not None, "The server keeps no such statement."
+    return row
+
+
+def test_the_server_keeps_the_hot_statements_and_parses_them_once():
+    rows_after(postgresql)
+    assert _kept("SKIP LOCKED")[1] == 4
+    assert _kept("workflows_message")[1] == 5
+
+
+def test_a_plan_kept_since_the_table_was_empty_still_finds_a_job_by_index():
+    rows_after(postgresql)
+    name, count = _kept("workflows_message")
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+        cursor.execute(f"EXPLAIN EXECUTE {name} ({', '.join(['NULL'] * count)})")
+        plan = "\n".join(row[0] for row in cursor.fetchall())
+    assert "Seq Scan" not in plan.replace("Seq Scan on workflows_signal", "")

@@ -18,6 +18,9 @@ from django.db import connection
 
 from .rows import Checkpoint, ClaimedJob
 
+NOT_BY_ITSELF = 2**31
+"""So many times would a statement have to come before it is prepared unasked: never."""
+
 CLAIM = """
 WITH candidate AS MATERIALIZED (  -- a fence: the planner must not run the LIMIT again
     SELECT id FROM workflows_job
@@ -39,8 +42,10 @@ RETURNING job.id, job.workflow, job.version, job.status, job.priority, job.fence
 _JOB = """
 WITH step AS (
     SELECT * FROM json_to_recordset(%s) AS step(
-        id uuid, fence bigint, signals int, used int, from_status text, to_status text, release bool, at timestamptz,
-        finished bool, outcome text, wake_at timestamptz, state jsonb, output jsonb, error jsonb, rows int)
+        id uuid, owner text, fence bigint, signals int, used int, from_status text, to_status text, release bool,
+        at timestamptz, finished bool, outcome text, wake_at timestamptz, state jsonb, output jsonb, error jsonb,
+        rows int)
+    WHERE step.owner = %s  -- always true; tells the planner of few rows, so that no kept plan reads a whole table
 ), job AS (
     UPDATE workflows_job AS job
     SET status = step.to_status,
@@ -52,7 +57,7 @@ WITH step AS (
         history_count = job.history_count + step.rows,
         finished_at = CASE WHEN step.finished THEN step.at END
     FROM step
-    WHERE job.id = step.id AND job.fence = step.fence AND job.claimed_by = %s
+    WHERE job.id = step.id AND job.fence = step.fence AND job.claimed_by = step.owner
         AND job.signals = step.signals AND job.status = step.from_status
     RETURNING job.id, job.history_count - step.rows AS base
 ), data AS (
@@ -117,6 +122,9 @@ def checkpoint_sql(*, runs: bool, messages: bool, signals: bool) -> str:
 def _execute(sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
     """Run one statement on Django's connection, bound and prepared by the server, which Django's own cursor is not."""
     connection.ensure_connection()
+    if connection.connection.prepare_threshold is None:
+        # Django forbids preparing on its connections, and then `prepare=True` is passed over without a word.
+        connection.connection.prepare_threshold = NOT_BY_ITSELF
     with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
         # psycopg sees no difference between this cursor and Django's: the same transaction, the same connection.
         return cursor.execute(sql, parameters, prepare=True).fetchall()
@@ -156,6 +164,7 @@ def checkpoint(owner: str, batch: Sequence[Checkpoint]) -> set[uuid.UUID]:
         steps.append(
             {
                 "id": step.job_id,
+                "owner": owner,
                 "fence": step.fence,
                 "signals": step.signals,
                 "used": 0 if step.keep_signals else step.signals,
