@@ -27,7 +27,7 @@ def _quick_and_apart(settings: object, tmp_path: Path) -> None:
     settings.MEDIA_ROOT = tmp_path / "documents"  # type: ignore[attr-defined]
 
 
-@pytest.fixture()
+@pytest.fixture
 def on_postgresql() -> bool:
     """True where this run is on PostgreSQL."""
     return connection.vendor == "postgresql"
