@@ -38,6 +38,7 @@ from .database import Unfit, fresh_database
 ROOT = Path(__file__).resolve().parent.parent
 READY_SECONDS = 60
 PATIENCE_SECONDS = 120
+IDLE_SECONDS = 60
 PROGRESS_SECONDS = 15
 SHOWN_DIFFERENCES = 20
 ADMINISTRATOR, SUBMITTER = "administrator", "submitter"
@@ -97,16 +98,27 @@ class HttpClient:
 
     def _call(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> bytes:
         started = time.perf_counter()
-        connection = getattr(self.kept, "connection", None)
-        if connection is None:
-            connection = self.kept.connection = http.client.HTTPConnection(self.address, timeout=300)
+        connection = self._connection(started)
         connection.request(method, path, body, {**self.headers, **(headers or {})})
         answer = connection.getresponse()
         content = answer.read()
         self.timings.note(_kind(method, path), time.perf_counter() - started)
+        self.kept.used = time.perf_counter()
         if answer.status >= 300:
             raise ApiError(f"{method} {path}: {answer.status} {content.decode(errors='replace')[:1000]}")
         return content
+
+    def _connection(self, now: float) -> http.client.HTTPConnection:
+        """This thread's connection; a new one where the server may have closed it for having rested too long.
+
+        Nothing is ever sent twice: a decision that was lost on its way back would be told to the second as a conflict.
+        """
+        if now - getattr(self.kept, "used", -IDLE_SECONDS) >= IDLE_SECONDS:
+            if hasattr(self.kept, "connection"):
+                self.kept.connection.close()
+            self.kept.connection = http.client.HTTPConnection(self.address, timeout=300)
+        connection: http.client.HTTPConnection = self.kept.connection
+        return connection
 
 
 def _kind(method: str, path: str) -> str:
