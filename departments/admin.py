@@ -11,6 +11,7 @@ from import_export import fields, resources
 from import_export.widgets import ForeignKeyWidget
 
 from workflows.admin_forms import TableAdmin
+from workflows.reporting.admin_actions import export_actions
 
 from .models import Comment, Department, DepartmentResponse, Membership, WorkItem
 
@@ -117,6 +118,7 @@ class WorkItemAdmin(ReadOnlyAdmin):
     list_select_related = ("department", "assignee", "decided_by")
     search_fields = ("=id", "=job__id", "=reference", "title")
     raw_id_fields = ("job",)
+    actions = export_actions("work-items")
 
 
 @admin.register(DepartmentResponse)
