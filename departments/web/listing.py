@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db.models import Case, Exists, F, IntegerField, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models import Case, F, IntegerField, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
@@ -50,13 +50,17 @@ ROW_FIELDS = (
 
 
 class CappedCount(Subquery):
-    """How many rows a query has, counted no further than one past the cap."""
+    """How many rows a query has, counted no further than one past the cap.
+
+    The query keeps its order: one that an index has makes the database walk that index, where it would otherwise take a
+    department for half of the table and read all of it.
+    """
 
     template = "(SELECT COUNT(*) FROM (%(subquery)s) _capped)"
     output_field = IntegerField()
 
     def __init__(self, queryset: QuerySet[Any]) -> None:
-        super().__init__(queryset.order_by().values("pk")[: CAP + 1])
+        super().__init__(queryset.values("pk")[: CAP + 1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +210,7 @@ def _rows(scope: Scope, branches: Sequence[QuerySet[WorkItem]], limit: int) -> Q
 
 
 def _for_rows(items: QuerySet[WorkItem]) -> QuerySet[WorkItem]:
-    documents = CappedCount(Document.objects.filter(job=OuterRef("job_id")))
+    documents = CappedCount(Document.objects.filter(job=OuterRef("job_id")).order_by())
     return items.select_related("assignee").only(*ROW_FIELDS).annotate(document_count=documents)
 
 
@@ -216,12 +220,27 @@ def _first_of_each(branches: Iterable[QuerySet[WorkItem]], limit: int) -> RawSQL
     SQL by hand, for Django refuses LIMIT inside a union on SQLite. Every value travels as a parameter: the text is made
     of what the ORM wrote for each branch.
     """
-    parts, params = [], []
+    sql, params = _union(branches, limit)
+    return RawSQL(sql, params)  # noqa: S611 - see above
+
+
+def _capped_count(branches: Iterable[QuerySet[WorkItem]]) -> RawSQL:
+    """How many rows the branches have together, counted no further than one past the cap."""
+    sql, params = _union(branches, CAP + 1)
+    if not sql:
+        return RawSQL("SELECT 0", ())
+    whole = f"SELECT COUNT(*) FROM (SELECT * FROM ({sql}) found LIMIT {CAP + 1}) capped"  # noqa: S608 - see above
+    return RawSQL(whole, params, output_field=IntegerField())  # noqa: S611 - see above
+
+
+def _union(branches: Iterable[QuerySet[WorkItem]], limit: int) -> tuple[str, list[Any]]:
+    parts: list[str] = []
+    params: list[Any] = []
     for number, branch in enumerate(branches):
         sql, values = branch.values("pk")[:limit].query.sql_with_params()
         parts.append(f"SELECT * FROM ({sql}) part{number}")  # noqa: S608 - see above
         params += values
-    return RawSQL(" UNION ALL ".join(parts), params)  # noqa: S611 - see above
+    return " UNION ALL ".join(parts), params
 
 
 def _decided_today(scope: Scope, after: Cursor | None, size: int) -> Page:
@@ -257,11 +276,18 @@ def my_departments(user: Any, now: datetime) -> list[Department]:
     """
     departments = Department.objects.all() if user.is_superuser else Department.objects.filter(memberships__user=user)
     items = WorkItem.objects.active().human().filter(department=OuterRef("pk"))
-    return list(
-        departments.annotate(open_count=CappedCount(items), has_late=Exists(items.filter(due_at__lt=now))).order_by(
-            "name"
-        )[:RAIL_MAX]
-    )
+    counted = departments.annotate(
+        open_count=CappedCount(items.order_by("due_at", "id")), first_due=_first_due(items)
+    ).order_by("name")[:RAIL_MAX]
+    found = list(counted)
+    for each in found:
+        each.has_late = each.first_due is not None and each.first_due < now
+    return found
+
+
+def _first_due(items: QuerySet[WorkItem]) -> Subquery:
+    """When the first of them is due: one step into an index, where "is any of them late" may read them all."""
+    return Subquery(items.filter(due_at__isnull=False).order_by("due_at", "id").values("due_at")[:1])
 
 
 def counts(scope: Scope, edges: Sequence[tuple[str, Q]]) -> Counts:
@@ -269,16 +295,21 @@ def counts(scope: Scope, edges: Sequence[tuple[str, Q]]) -> Counts:
     mine = WorkItem.objects.active().human().filter(assignee=scope.user)
     # A search is not counted: it would read the whole queue to say a number nobody needs.
     counted = [] if scope.choice.search or scope.choice.done else edges
+    bands = {
+        f"band_{name}": _capped_count(part.filter(condition).order_by("due_at", "id") for part in scope.parts())
+        for name, condition in counted
+    }
     row = (
         get_user_model()
         .objects.filter(pk=scope.user.pk)
         .annotate(
-            mine=CappedCount(mine),
-            mine_late=Exists(mine.filter(due_at__lt=timezone.now())),
-            done=CappedCount(decided_since_midnight(scope.user)),
-            **{f"band_{name}": CappedCount(scope.whole().filter(condition)) for name, condition in counted},
+            mine=CappedCount(mine.order_by("due_at", "id")),
+            first_due=_first_due(mine),
+            done=CappedCount(decided_since_midnight(scope.user).order_by("decided_at")),
+            **bands,
         )
-        .values()
+        .values("mine", "first_due", "done", *bands)
         .get()
     )
-    return Counts(row["mine"], row["mine_late"], row["done"], {name: row[f"band_{name}"] for name, _ in counted})
+    late = row["first_due"] is not None and row["first_due"] < timezone.now()
+    return Counts(row["mine"], late, row["done"], {name: row[f"band_{name}"] for name, _ in counted})

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
 from departments.models import Department, WorkItem
@@ -77,7 +78,8 @@ class Office:
     def claim(self, reference: str, **values: Any) -> WorkItem:
         """One more claim that waits."""
         job = parked_job(correlation_id=reference)
-        add_history(job.pk, "job.submitted", actor="payer")
+        with transaction.atomic():
+            add_history(job.pk, "job.submitted", actor="payer")
         return open_item(
             self.department,
             **{

@@ -191,7 +191,7 @@ def test_more_rows_are_loaded_below_the_others(office: Any, enter: Any) -> None:
     page = enter(office.member)
     assert page.locator("tr.row").count() == 50
     page.get_by_role("link", name="Load more").click()
-    page.wait_for_function("document.querySelectorAll('tr.row').length === 63")
+    page.wait_for_selector("tr.row >> nth=62")
     assert len(set(titles(page))) == 63
 
 
