@@ -6,6 +6,7 @@ import django_filters
 from django.db.models import QuerySet
 
 from departments.models import WorkItem, WorkItemStatus
+from workflows.api.filters import MomentFilter
 
 
 class WorkItemFilter(django_filters.FilterSet):
@@ -16,7 +17,7 @@ class WorkItemFilter(django_filters.FilterSet):
     assignee = django_filters.CharFilter(max_length=150, method="filter_assignee", help_text="A username, or `me`.")
     workflow = django_filters.CharFilter(max_length=100)
     kind = django_filters.ChoiceFilter(choices=WorkItem.Kind.choices)
-    due_before = django_filters.IsoDateTimeFilter("due_at", "lt", help_text="Before this time.")
+    due_before = MomentFilter("due_at", "lt", help_text="Before this time.")
 
     class Meta:
         model = WorkItem

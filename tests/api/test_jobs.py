@@ -340,6 +340,7 @@ def test_each_filter_narrows_the_list(client: APIClient) -> None:
         ("correlation_id=C-1", [claim]),
         (f"created_after={(now - timedelta(days=1)):%Y-%m-%dT%H:%M:%SZ}", [claim]),
         (f"created_before={(now - timedelta(days=1)):%Y-%m-%dT%H:%M:%SZ}", [order]),
+        ("created_after=0086-08-02T06:13:17%2B20:22", [order, claim]),
         ("overdue=true", [order]),
         ("overdue=false", [claim]),
     ):
@@ -355,6 +356,8 @@ def test_each_filter_narrows_the_list(client: APIClient) -> None:
         ("status=LOST", "status"),
         ("overdue=maybe", "overdue"),
         ("created_after=yesterday", "created_after"),
+        ("created_after=2026-01-01T00:00:00", "created_after"),
+        ("created_after=0001-01-01T00:00:00%2B20:22", "created_after"),
         ("workflow=a%00b", "workflow"),
         ("page_size=0", "page_size"),
         ("page_size=201", "page_size"),

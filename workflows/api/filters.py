@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import django_filters
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.utils import timezone
+from django_filters.fields import IsoDateTimeField
 from django_filters.rest_framework import DjangoFilterBackend
 from rest_framework.request import Request
 
+from workflows.engine.durations import parse_timestamp
+from workflows.engine.exceptions import InvalidTimestamp
 from workflows.models import Job, JobStatus
 
 from .problems import Problem
@@ -54,14 +59,33 @@ class StrictFilterBackend(DjangoFilterBackend):
         return filterset.qs
 
 
+class MomentField(IsoDateTimeField):
+    """An RFC 3339 time with its offset, read as UTC: one with an offset that no database keeps is still a time."""
+
+    def to_python(self, value: Any) -> datetime | None:
+        """The moment. A `+` that was not escaped arrives as a blank, and is taken for what was meant."""
+        if value in self.empty_values:
+            return None
+        try:
+            return parse_timestamp(str(value).strip().replace(" ", "+"))
+        except InvalidTimestamp as error:
+            raise ValidationError(str(error), code="invalid") from None
+
+
+class MomentFilter(django_filters.IsoDateTimeFilter):
+    """A filter by time."""
+
+    field_class = MomentField
+
+
 class JobFilter(django_filters.FilterSet):
     """The filters of the list of jobs."""
 
     status = django_filters.MultipleChoiceFilter(choices=JobStatus.choices, help_text="May be given more than once.")
     workflow = django_filters.CharFilter(max_length=100)
     correlation_id = django_filters.CharFilter(max_length=200)
-    created_after = django_filters.IsoDateTimeFilter("created_at", "gte", help_text="At this time or later.")
-    created_before = django_filters.IsoDateTimeFilter("created_at", "lt", help_text="Before this time.")
+    created_after = MomentFilter("created_at", "gte", help_text="At this time or later.")
+    created_before = MomentFilter("created_at", "lt", help_text="Before this time.")
     overdue = django_filters.ChoiceFilter(
         choices=BOOLEANS, method="filter_overdue", help_text="Unfinished, and past the time its workflow promised."
     )
