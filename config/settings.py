@@ -3,6 +3,7 @@
 Every variable is listed, with its meaning, in docs/configuration.md.
 """
 
+from contextlib import suppress
 from pathlib import Path
 
 from csp.constants import NONCE, NONE, SELF
@@ -217,6 +218,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English")]
 TIME_ZONE = env.str("TIME_ZONE", default="UTC")
 USE_I18N = True
 USE_TZ = True
@@ -224,6 +226,8 @@ USE_TZ = True
 STATIC_URL = "static/"
 STATIC_ROOT = Path(env.str("STATIC_ROOT", default=str(BASE_DIR / "staticfiles")))
 STATICFILES_DIRS = [BASE_DIR / "static"]
+with suppress(OSError):  # whitenoise warns at every start where collectstatic has not made it yet
+    STATIC_ROOT.mkdir(parents=True, exist_ok=True)
 # No build step: whitenoise finds the files where they lie, also without collectstatic.
 WHITENOISE_USE_FINDERS = True
 MEDIA_ROOT = Path(env.str("MEDIA_ROOT", default=str(VAR_DIR / "documents")))

@@ -139,9 +139,18 @@ class WorkItem(models.Model):
             ),
         ]
         indexes = [
-            # The inbox: a department's open items, the most urgent first.
-            models.Index(fields=["department", "due_at", "id"], condition=Q(status__in=ACTIVE), name="work_item_open"),
-            models.Index(fields=["assignee", "due_at", "id"], condition=Q(status__in=ACTIVE), name="work_item_mine"),
+            # The inbox: what people of a department have to decide, and what I hold, the most urgent first. Requests
+            # to systems are not in it, so that a department with very many of them has as quick a list.
+            models.Index(
+                fields=["department", "due_at", "id"],
+                condition=Q(status__in=ACTIVE, kind="human"),
+                name="work_item_open",
+            ),
+            models.Index(
+                fields=["assignee", "due_at", "id"],
+                condition=Q(status__in=ACTIVE, kind="human"),
+                name="work_item_mine",
+            ),
             models.Index(fields=["department", "id"], name="work_item_department"),
             models.Index(fields=["decided_by", "decided_at"], name="work_item_decided"),
         ]
