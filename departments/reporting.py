@@ -20,7 +20,7 @@ def _held_by(items: QuerySet[Any], username: str, user: User) -> QuerySet[Any]:
 
 ITEM_FILTERS = (
     Filter("department", text, by("department__code"), "department {}"),
-    Filter("status", one_of(WorkItemStatus.values), by("status"), "status {}"),
+    Filter("status", one_of(WorkItemStatus.values), by("status__in"), "status {}", several=True),
     Filter("assignee", text, _held_by, "held by {}"),
     Filter("workflow", text, by("workflow"), "workflow {}"),
     Filter("kind", one_of(WorkItem.Kind.values), by("kind"), "kind {}"),

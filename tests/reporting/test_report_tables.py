@@ -158,6 +158,7 @@ def test_filters_narrow_the_jobs(query: str, wanted: list[str], operator: Any) -
     [
         ("department=b", ["b"]),
         ("status=claimed", ["b"]),
+        ("status=claimed&status=open", ["a", "b"]),
         ("assignee=holder", ["b"]),
         ("assignee=me", []),
         ("kind=external", []),

@@ -12,16 +12,20 @@ import pytest
 import time_machine
 from django.contrib.admin import ModelAdmin, site
 from django.test import RequestFactory
+from django_filters import MultipleChoiceFilter
 from python_calamine import CalamineWorkbook
 from rest_framework.test import APIClient
 
+from departments.api.filters import WorkItemFilter
 from departments.models import WorkItem
 from tests.factories import DepartmentFactory, MembershipFactory, UserFactory
 from tests.reporting.makers import make_definition, make_job, make_run
 from tests.reporting.xes_rules import faults_of
+from workflows.api.filters import JobFilter
 from workflows.models import Job
 from workflows.reporting import workbook
 from workflows.reporting.admin_actions import export_actions, export_history
+from workflows.reporting.registry import get_report
 
 pytestmark = pytest.mark.django_db
 
@@ -149,6 +153,15 @@ def test_the_openapi_document_has_the_reports_with_their_filters(client: APIClie
         operation = paths[f"/api/v1/reports/{path}"]["get"]
         assert {"workflow", "created_after"} <= {parameter["name"] for parameter in operation["parameters"]}
         assert "400" in operation["responses"]
+
+
+@pytest.mark.parametrize(
+    ("report", "of_the_list"), [("jobs", JobFilter), ("work-items", WorkItemFilter)], ids=["jobs", "work-items"]
+)
+def test_a_report_is_narrowed_by_what_narrows_its_list(report: str, of_the_list: Any) -> None:
+    declared = {one.name: one.several for one in get_report(report).filters}
+    several = {name: type(one) is MultipleChoiceFilter for name, one in of_the_list.base_filters.items()}
+    assert declared == several
 
 
 # ---- the admin's actions --------------------------------------------------------------------------------------------

@@ -143,6 +143,12 @@ def test_events_come_in_the_order_in_which_they_were_committed() -> None:
     assert names(exported()) == [["early", "late", "early"]]
 
 
+def test_an_event_says_nothing_of_a_person_a_department_or_an_outcome_where_there_was_none(tmp_path: Any) -> None:
+    make_run(make_job(), "validate", 2)
+    event = values(read_back(exported(), tmp_path)[0][0])
+    assert set(event) == {"concept:name", "lifecycle:transition", "time:timestamp", "task", "iteration"}
+
+
 def test_only_finished_runs_are_events() -> None:
     job = make_job()
     for number, status in enumerate(TaskRunStatus.values):
