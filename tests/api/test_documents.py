@@ -121,3 +121,18 @@ def test_a_document_whose_content_is_lost_is_not_found(client: APIClient) -> Non
     document = Document.objects.get(pk=body["id"])
     document.content.storage.delete(document.content.name)
     assert client.get(f"{DOCUMENTS}{document.pk}/content/").status_code == 404
+
+
+def test_a_cursor_of_one_jobs_documents_is_none_of_anothers(client: APIClient) -> None:
+    make_definition("claim")
+    user = client.user  # type: ignore[attr-defined]
+    links = []
+    for _ in range(2):
+        job = submit_job(Submission("claim", {}), submitted_by=user).job
+        for number in range(2):
+            store_document(f"{number}.txt", b"x", uploaded_by=user, job=job)
+        links.append(client.get(f"/api/v1/jobs/{job.pk}/documents/?page_size=1").json()["next"])
+    cursor = links[0].split("cursor=")[1].split("&")[0]
+    other = links[1].split("?")[0]
+    assert client.get(links[0]).status_code == 200
+    assert client.get(f"{other}?cursor={cursor}").status_code == 400

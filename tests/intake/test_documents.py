@@ -62,6 +62,7 @@ def test_a_file_of_a_type_that_is_taken_is_kept_as_what_it_is(name: str, content
 
 BAD = [
     ("a.pdf", b"<html>", "wrong_type"),
+    ("a.jpg", b"\xff\xd8 and no more of a picture", "wrong_type"),
     ("a.jpg", b"\x89PNG\r\n\x1a\n" + b"\0" * 30, "wrong_type"),
     ("a.png", b"MZ\x90\0" + b"\x89PNG\r\n\x1a\n", "wrong_type"),
     ("a.txt", b"MZ\x90\0\3\0", "wrong_type"),

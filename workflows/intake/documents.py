@@ -23,7 +23,7 @@ _CHUNK = 2**16
 
 def store_document(
     name: str,
-    content: bytes | IO[bytes] | File,
+    content: bytes | IO[bytes] | File[bytes],
     *,
     uploaded_by: AbstractBaseUser | None,
     job: Job | None = None,
@@ -35,7 +35,7 @@ def store_document(
     where it is empty, larger than WORKFLOW_DOCUMENT_MAX_BYTES, of a type that is not taken or not what its name says;
     OSError where the storage is full or away.
     """
-    stream: IO[bytes] = io.BytesIO(content) if isinstance(content, bytes) else content  # type: ignore[assignment]
+    stream: IO[bytes] = io.BytesIO(content) if isinstance(content, bytes) else content
     clean = clean_name(name)
     size, sha256 = _measure(stream)
     document = Document(
@@ -59,7 +59,7 @@ def store_document(
 
 def open_document(document: Document) -> IO[bytes]:
     """The content, opened for reading; the caller closes it. FileNotFoundError where the storage has lost it."""
-    return document.content.storage.open(document.content.name, "rb")  # type: ignore[no-any-return]
+    return document.content.storage.open(str(document.content.name), "rb")
 
 
 def clean_name(name: str) -> str:
