@@ -93,6 +93,11 @@ def test_a_broken_schema_and_one_that_lies_elsewhere_are_refused(schema: Any) ->
         SchemaValidator(schema)
 
 
+def test_no_schema_is_ever_fetched() -> None:
+    with pytest.raises(InvalidSchema, match="Retrieval is disabled"):
+        SchemaValidator({"$ref": "http://localhost:1/x"})
+
+
 def test_the_pointer_of_the_whole_is_empty() -> None:
     assert pointer_to([]) == ""
     assert pointer_to(["a", 0, "b/c~d"]) == "/a/0/b~1c~0d"
