@@ -107,6 +107,7 @@ def measure(server: Server, jobs: int, name: str, log: Path) -> ProductRound:
     after = _counted(server)
     _check(mine, jobs)
     times = mine.aggregate(first=Min("started_at"), last=Max("finished_at"))
+    connection.close()  # whoever measures next waits until nobody is connected
     worked = after - before
     own = asked + 2  # the questions above, the deleting of the workers, and the reading of their numbers
     worked = Counters(worked.commits - own, worked.elsewhere, worked.wal)
