@@ -114,25 +114,26 @@ def commit(
 def plan(step: Step, *, release: bool) -> Checkpoint:
     """The rows that a step changes. The status moves by its FSM edge here; the guard makes the move stick or not."""
     job, state = step.job, step.state
-    row = Job(id=job.id, status=job.status)
-    row.move_to(step.target or state.status)
+    status = step.target or state.status
+    if status != job.status:  # most steps do not move the job, and a model instance is dear
+        Job(id=job.id, status=job.status).move_to(status)
     history = [_history_row(record, step) for record in step.records]
-    if row.status != job.status:
+    if status != job.status:
         if not history:
-            history.append(HistoryRow(at=step.now, event=f"job.{row.status.lower()}", actor=step.actor))
-        history[-1].from_status, history[-1].to_status = job.status, row.status
+            history.append(HistoryRow(at=step.now, event=f"job.{status.lower()}", actor=step.actor))
+        history[-1].from_status, history[-1].to_status = job.status, status
     return Checkpoint(
         job_id=job.id,
         fence=job.fence,
         signals=job.signals,
         from_status=job.status,
-        to_status=row.status,
+        to_status=status,
         release=release,
         at=step.now,
         state=state.to_json(),
         outcome=state.outcome,
-        wake_at=state.wake_at if row.status == JobStatus.PEND else None,
-        output=state.output if row.status == JobStatus.DONE else None,
+        wake_at=state.wake_at if status == JobStatus.PEND else None,
+        output=state.output if status == JobStatus.DONE else None,
         error=state.error,
         history=history,
         runs=_run_rows(step),

@@ -85,9 +85,11 @@ class Job(ConcurrentTransitionMixin, models.Model):
     signals = models.PositiveIntegerField(default=0, help_text="Facts written for it by doors.")
     history_count = models.PositiveIntegerField(default=0)
     correlation_id = models.CharField(max_length=200, blank=True)
-    parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="children")
+    parent = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="children", db_index=False
+    )
     submitted_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="jobs"
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="jobs", db_index=False
     )
     due_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
@@ -131,6 +133,7 @@ class Job(ConcurrentTransitionMixin, models.Model):
             models.Index(fields=["workflow", "id"], name="job_workflow"),
             models.Index(fields=["status", "id"], name="job_status"),
             models.Index(fields=["submitted_by", "id"], name="job_submitter"),
+            models.Index(fields=["parent"], condition=Q(parent__isnull=False), name="job_children"),
             models.Index(fields=["correlation_id"], condition=~Q(correlation_id=""), name="job_correlation"),
         ]
 

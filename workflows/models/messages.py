@@ -14,7 +14,7 @@ class Signal(models.Model):
     deleted in the commit that used it: the history has the fact.
     """
 
-    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="+")
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="+", db_index=False)
     sequence = models.PositiveIntegerField()
     event = models.JSONField(help_text="An event of workflows.engine.events, as JSON.")
     created_at = models.DateTimeField(default=timezone.now)
@@ -33,7 +33,7 @@ class Message(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    job = models.ForeignKey(Job, on_delete=models.PROTECT, related_name="messages")
+    job = models.ForeignKey(Job, on_delete=models.PROTECT, related_name="messages", db_index=False)
     sequence = models.PositiveIntegerField()
     type = models.CharField(max_length=200)
     task = models.CharField(max_length=100, blank=True)

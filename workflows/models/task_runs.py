@@ -27,7 +27,7 @@ class TaskRun(models.Model):
     A plugin step that is being worked on has no row yet; the lease of its job says that it runs.
     """
 
-    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="task_runs")
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="task_runs", db_index=False)
     task = models.CharField(max_length=100)
     iteration = models.PositiveIntegerField(default=1)
     attempt = models.PositiveIntegerField(default=1)
@@ -45,6 +45,7 @@ class TaskRun(models.Model):
 
     class Meta:
         ordering = ["job", "sequence"]
+        # The first constraint's index begins with the job, so the foreign key needs none of its own.
         constraints = [
             models.UniqueConstraint(fields=["job", "task", "iteration", "attempt"], name="task_run_once"),
             # One committed success per job, task and iteration, whatever went wrong before.
