@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.core.signals import got_request_exception
-from django.http import Http404, HttpRequest, HttpResponseBase, JsonResponse
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.template import loader
 from django.views import defaults
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
@@ -26,6 +29,8 @@ logger = logging.getLogger("workflows.api")
 
 MEDIA_TYPE = "application/problem+json"
 Errors = list[dict[str, Any]]
+UNAVAILABLE = "The database is not available now. Nothing was lost: send the request again in a few seconds."
+RETRY_AFTER = {"Retry-After": "5"}
 
 TITLES = {
     400: ("bad-request", "The request cannot be read"),
@@ -123,12 +128,13 @@ def conflict_of(job: Any, detail: str, **extra: Any) -> Problem:
 
 def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
     """REST framework's hook: every exception of a view becomes a problem, and an unforeseen one leaks nothing."""
-    # Imported here: REST framework loads our parsers, and with them this module, while it loads its views.
-
     # REST framework's views import the parsers, which import this module: it cannot import the views in turn.
     from rest_framework.views import set_rollback
 
     set_rollback()
+    if isinstance(error, OperationalError | InterfaceError):
+        logger.warning("the database is not available: %s", error)
+        return problem(503, UNAVAILABLE, headers=RETRY_AFTER)
     known = _translated(error)
     if isinstance(known, Problem):
         return problem(known.status_code, known.sentence, slug=known.slug, errors=known.errors, extra=known.extra)
@@ -200,8 +206,8 @@ def _faults_in(details: Any, path: tuple[str | int, ...]) -> Iterable[Fault]:
 # ---- outside of REST framework --------------------------------------------------------------------------------------
 
 
-def _plain(status: int, detail: str) -> JsonResponse:
-    return JsonResponse(body_of(status, detail), status=status, content_type=MEDIA_TYPE)
+def _plain(status: int, detail: str, headers: Mapping[str, str] | None = None) -> JsonResponse:
+    return JsonResponse(body_of(status, detail), status=status, content_type=MEDIA_TYPE, headers=dict(headers or {}))
 
 
 @csrf_exempt
@@ -228,7 +234,12 @@ def handler404(request: HttpRequest, exception: Exception) -> HttpResponseBase:
 
 
 def handler500(request: HttpRequest) -> HttpResponseBase:
-    """An error outside of any view."""
+    """An error outside of any view. A database that is away is said as such: the client may try again."""
+    if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
+        if request.path.startswith("/api/"):
+            return _plain(503, UNAVAILABLE, RETRY_AFTER)
+        page = loader.get_template("503.html").render()
+        return HttpResponse(page, status=503, headers=RETRY_AFTER)
     if request.path.startswith("/api/"):
         return _plain(500, "The server could not handle the request. The operators find the reason in their log.")
     return defaults.server_error(request)
