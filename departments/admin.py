@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from import_export import fields, resources
 from import_export.widgets import ForeignKeyWidget
 
-from workflows.admin_forms import TableAdmin
+from workflows.admin.forms import TableAdmin
 from workflows.reporting.admin_actions import export_actions
 
 from .models import Comment, Department, DepartmentResponse, Membership, WorkItem

@@ -19,8 +19,8 @@ from django.views.decorators.http import require_POST
 from import_export import resources
 
 from workflows import operations, policy, registry
-from workflows.admin_forms import PublishForm, ReadOnlyAdmin, ReadOnlyInline, TableAdmin, pretty
-from workflows.admin_search import JobSearch, WorkflowFilter
+from workflows.admin.forms import PublishForm, ReadOnlyAdmin, ReadOnlyInline, TableAdmin, pretty
+from workflows.admin.search import JobSearch, WorkflowFilter
 from workflows.intake import publishing
 from workflows.models import (
     ApiToken,
