@@ -69,6 +69,11 @@ class Step:
     """The status to move to, where it is not what the state says: a repair makes ready, a worker settles the rest."""
     refusals: list[Refusal] = field(default_factory=list)
 
+    @property
+    def needs_transaction(self) -> bool:
+        """True where more must be written with it than one statement writes: requests, or documents."""
+        return bool(self.facts.documents) or any(isinstance(c, OpenWork | WithdrawWork) for c in self.commands)
+
     def open_requests(self, refused: Collection[tuple[str, int]]) -> list[OpenWork]:
         return [c for c in self.commands if isinstance(c, OpenWork) and (c.task, c.iteration) not in refused]
 

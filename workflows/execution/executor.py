@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -16,12 +15,16 @@ from workflows.engine.state import JobState
 from workflows.models import Job, JobStatus, Signal
 from workflows.models.statements import Checkpoint, ClaimedJob, HistoryRow, checkpoint
 
-from .commit import Outcome, Step, StepFacts, commit
+from .commit import Outcome, Step, StepFacts, commit, plan
 from .definitions import get_definition
 from .exceptions import DefinitionNotFound, LeaseLost
 from .steps import run_step
 
 logger = logging.getLogger(__name__)
+
+QUICK_SECONDS = 0.005
+_seconds: dict[str, float] = {}
+"""How long the steps of each plugin took in this process, the latest counting most."""
 
 
 class JobRun:
@@ -32,44 +35,102 @@ class JobRun:
     That is sound because `decide` is pure.
     """
 
-    def __init__(self, job: ClaimedJob, owner: str, may_go_on: Callable[[], bool] = lambda: True) -> None:
+    def __init__(self, job: ClaimedJob, owner: str) -> None:
         self.job = job
         self.owner = owner
-        self.may_go_on = may_go_on
         self.steps = 0
-        self._began = time.monotonic()
+        self.over = False
+        """True once the job has stopped and its lease is given up."""
+        self.planned: Checkpoint | None = None
+        """What is to be written after a step, where it may share a transaction with other jobs; None where it must
+        not: its step may have had an effect outside that a repetition would repeat, or requests go with it."""
+        self.state = self.base = JobState.new(job.input)
+        self.opening: list[Event] = []
+        self.signals: list[Event] = []
+        self.own: list[Event] = []
+        self.records: list[Record] = []
+        self.commands: list[Command] = []
+        self._begun = False
+        self._idempotent = True
+        self._claimed_at = time.monotonic()
         self._facts = StepFacts()
 
     def clock(self) -> datetime:
         """The database's clock: its time at the claim, moved on by this machine's monotonic clock."""
-        return self.job.now + timedelta(seconds=time.monotonic() - self._began)
+        return self.job.now + timedelta(seconds=time.monotonic() - self._claimed_at)
 
     def work(self) -> int:
         """Run the job to its next stop; answer how many steps were run. LeaseLost where another worker has it now."""
+        self.begin()
+        while not self.over:
+            self.advance()
+            self.commit()
+        return self.steps
+
+    def begin(self) -> None:
+        """Read the definition and the facts that came in; afterwards `quick` can be asked."""
+        if self._begun:
+            return
+        self._begun = True
         try:
             self.definition = get_definition(self.job.workflow, self.job.version)
         except DefinitionNotFound as error:
+            self.over = True
             fail_hard(self.job, self.owner, "DefinitionNotFound", str(error))
-            return 0
+            return
         self._begin()
-        while True:
-            runnable = self.state.runnable
-            if not runnable or not self.may_go_on():
-                self._commit(release=True)
-                return self.steps
+
+    @property
+    def quick(self) -> bool:
+        """True where the next step is known to take next to no time, so that others may wait for it."""
+        runnable = self.state.runnable
+        return not runnable or _seconds.get(self.definition.tasks[runnable[0]].plugin or "", 1.0) < QUICK_SECONDS
+
+    def advance(self) -> None:
+        """Run the next step, if there is one, up to the commit that must follow."""
+        runnable = self.state.runnable
+        if runnable:
             self._execute(runnable[0])
-            self._commit(release=not self.state.runnable)
-            if not self.state.runnable:
-                return self.steps
+        step = self._step()
+        alone = not self._idempotent or step.needs_transaction
+        self.planned = None if alone else plan(step, release=not self.state.runnable)
+
+    def commit(self) -> None:
+        """Write everything since the last commit, deciding again as long as signals come in between."""
+        refused: set[tuple[str, int]] = set()
+        while True:
+            step = self._step()
+            outcome = commit(self.owner, step, release=not self.state.runnable, refused=refused)
+            if outcome is Outcome.WRITTEN:
+                break
+            if outcome is Outcome.REFUSED:
+                # A request could not be opened. Its task fails, in the same commit that would have opened it.
+                for refusal in step.refusals:
+                    refused.add((refusal.task, refusal.iteration))
+                    self._apply(TaskFailed(refusal.task, refusal.iteration, refusal.error, refusal.cause))
+            else:
+                self._see_signals()
+        self.written()
+
+    def written(self) -> None:
+        """The commit stands: what comes next is measured from here."""
+        self.over = not self.state.runnable
+        self.job.status = self.state.status
+        self.base, self.opening, self.signals, self.own = self.state, [], [], []
+        self.records, self.commands = [], []
+        self._facts = StepFacts()
+        self._idempotent = True
+
+    def _step(self) -> Step:
+        return Step(self.job, self.definition, self.state, self.records, self.commands, self._facts, self.clock())
 
     def _begin(self) -> None:
         job = self.job
         self.base = JobState.new(job.input) if job.state is None else JobState.from_json(job.state, job.input)
-        self.opening: list[Event] = []
         if not self.base.started:
             self.opening = [JobStarted(str(job.id), job.created_at, job.priority)]
         self.signals = self._read_signals()
-        self.own: list[Event] = [TimePassed()]
+        self.own = [TimePassed()]
         self._decide_all()
         if job.claims > settings.WORKFLOW_MAX_CLAIMS and self.state.runnable:
             # So many workers died with this job in their hands: the step they were in is to blame.
@@ -85,7 +146,7 @@ class JobRun:
 
     def _decide_all(self) -> None:
         """From the last commit through every event since, anew."""
-        self.state, self.records, self.commands = self.base, list[Record](), list[Command]()
+        self.state, self.records, self.commands = self.base, [], []
         for event in (*self.opening, *self.signals, *self.own):
             self._decide(event)
 
@@ -102,32 +163,15 @@ class JobRun:
     def _execute(self, task: str) -> None:
         run = (task, self.state.tasks[task].attempt)
         self._facts.started_at[run] = self.clock()
+        began = time.monotonic()
         result = run_step(self.job, self.definition, self.state, task, self.clock)
+        plugin = self.definition.tasks[task].plugin or ""
+        _seconds[plugin] = 0.8 * _seconds.get(plugin, 0.0) + 0.2 * (time.monotonic() - began)
+        self._idempotent = self._idempotent and result.idempotent
         self._facts.inputs[run] = result.input
         self._facts.documents += [(task, document) for document in result.documents]
         self.steps += 1
         self._apply(result.event)
-
-    def _commit(self, *, release: bool) -> None:
-        """Write everything since the last commit, deciding again as long as signals come in between."""
-        refused: set[tuple[str, int]] = set()
-        while True:
-            step = Step(self.job, self.definition, self.state, self.records, self.commands, self._facts, self.clock())
-            outcome = commit(self.owner, step, release=release, refused=refused)
-            if outcome is Outcome.WRITTEN:
-                break
-            if outcome is Outcome.REFUSED:
-                # A request could not be opened. Its task fails, in the same commit that would have opened it.
-                for refusal in step.refusals:
-                    refused.add((refusal.task, refusal.iteration))
-                    self._apply(TaskFailed(refusal.task, refusal.iteration, refusal.error, refusal.cause))
-            else:
-                self._see_signals()
-            release = release or not self.state.runnable
-        self.job.status = self.state.status
-        self.base, self.opening, self.signals, self.own = self.state, [], [], []
-        self.records, self.commands = [], []
-        self._facts = StepFacts()
 
     def _see_signals(self) -> None:
         """The guard refused the commit: either the lease has passed on, or a door has written a signal meanwhile."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from typing import overload
@@ -47,6 +47,8 @@ class StepResult:
     event: StepEvent
     input: Json
     documents: tuple[NewDocument, ...] = ()
+    idempotent: bool = True
+    """False where running it again could repeat an effect outside: the plugin ran, and does not say otherwise."""
 
 
 def run_step(
@@ -57,9 +59,10 @@ def run_step(
     spec = definition.tasks[task]
 
     def failed(error: str, cause: str) -> StepResult:
-        return StepResult(TaskFailed(task, entry.iteration, error, cause[:CAUSE_LENGTH]), value)
+        return StepResult(TaskFailed(task, entry.iteration, error, cause[:CAUSE_LENGTH]), value, idempotent=idempotent)
 
     value: Json = None
+    idempotent = True
     try:
         value = step_input(definition, state, task)
         plugin = get_plugin(spec.plugin or "")
@@ -67,6 +70,7 @@ def run_step(
         return failed("ExpressionError", str(error))
     except PluginNotFound as error:
         return failed("PluginNotFound", str(error))
+    idempotent = plugin.idempotent
     documents = JobDocuments(job)
     context = StepContext(
         job_id=str(job.id),
@@ -94,7 +98,7 @@ def run_step(
     except (Exception, SystemExit, KeyboardInterrupt) as error:  # a plugin breaks its own step and nothing else
         logger.warning("Step %s of job %s raised %s", task, job.id, type(error).__name__, exc_info=True)
         return failed("Unexpected", f"{type(error).__name__}: {error}")
-    return _judge(answer, task, entry.iteration, value)
+    return replace(_judge(answer, task, entry.iteration, value), idempotent=idempotent)
 
 
 def _judge(answer: Answer | Mapping[str, Json] | None, task: str, iteration: int, value: Json) -> StepResult:

@@ -6,6 +6,7 @@ own bookkeeping (recycling, stopping) gets its turn.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import secrets
@@ -22,9 +23,10 @@ from django.db.models.functions import Now
 from workflows.models import Worker
 from workflows.models.statements import ClaimedJob, claim, extend, release
 
+from .batch import Batch
 from .doorbell import Doorbell
 from .exceptions import LeaseLost
-from .executor import JobRun, fail_hard
+from .executor import fail_hard
 from .limits import watch
 from .services import ServiceLoop
 
@@ -107,6 +109,7 @@ class JobWorker:
         """Work for about `seconds`, but never break off a step; answer how many steps were run."""
         if not self.heartbeat.is_alive():
             self.heartbeat.start()
+            gc.freeze()  # what was loaded before the first job stays for good: no collection need look at it
         until = time.monotonic() + seconds
         before = self.heartbeat.steps
         try:
@@ -145,29 +148,21 @@ class JobWorker:
         try:
             good = [job for job in jobs if job.claims <= 1]
             suspects = [job for job in jobs if job.claims > 1]
-            rest = good + suspects[:1]
             if suspects[1:]:
                 release(self.name, [job.id for job in suspects[1:]], begun=False)
-            while rest:
-                if time.monotonic() >= until and len(rest) < len(jobs):
-                    release(self.name, [job.id for job in rest], begun=False)
-                    return
-                self._run_job(rest.pop(0), until)
+            for group in (good, suspects[:1]):
+                if group:
+                    self._work(group, until)
         finally:
             self.heartbeat.busy.clear()
 
-    def _run_job(self, job: ClaimedJob, until: float) -> None:
-        run = JobRun(job, self.name, may_go_on=lambda: self.heartbeat.safe() and time.monotonic() < until + 1.0)
+    def _work(self, jobs: Sequence[ClaimedJob], until: float) -> None:
+        in_time = lambda: self.heartbeat.safe() and time.monotonic() < until  # noqa: E731
+        batch = Batch(self.name, jobs, in_time=in_time, give_up=self._give_up)
         try:
-            run.work()
-        except LeaseLost as error:
-            logger.warning("%s", error)
-        except (OperationalError, InterfaceError):
-            raise
-        except Exception as error:
-            self._give_up(job, error)
+            batch.work()
         finally:
-            self.heartbeat.steps += run.steps
+            self.heartbeat.steps += batch.steps
 
     def _give_up(self, job: ClaimedJob, error: Exception) -> None:
         """The engine itself failed on a job. Try it again elsewhere; when that is no use, give it to a person."""
