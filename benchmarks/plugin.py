@@ -1,4 +1,4 @@
-"""The step of the benchmark's workflow. What is measured is the engine, so the step does nothing."""
+"""The steps of the benchmark's workflows. What is measured is the engine, so they do nothing."""
 
 from __future__ import annotations
 
@@ -12,3 +12,9 @@ class DoNothing(Plugin):
 
     def run(self, context: StepContext) -> None:
         """Nothing."""
+
+
+class DoNothingOutside(DoNothing):
+    """The same, without the promise that repeating it is harmless: each step is committed by itself."""
+
+    idempotent = False

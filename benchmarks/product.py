@@ -27,11 +27,8 @@ WORKERS = 2
 TASKS = ("first", "second", "third")
 PLUGIN = "bench.nothing"
 WORKFLOW = "bench-three-steps"
-DOCUMENT: dict[str, Any] = {
-    "name": WORKFLOW,
-    "tasks": {task: {"type": "plugin", "plugin": PLUGIN} for task in TASKS},
-    "transitions": [{"from": a, "to": b} for a, b in pairwise(TASKS)],
-}
+ALONE = "bench-three-steps-alone"
+"""The workflow whose steps must be committed one by one."""
 PATIENCE_SECONDS = 300
 
 
@@ -50,16 +47,25 @@ class ProductRound:
 
 
 def prepare() -> None:
-    """Register the plugin and publish the workflow."""
-    PluginRegistration.objects.create(job_type=PLUGIN, module="benchmarks.plugin", class_name="DoNothing")
-    publishing.publish(DOCUMENT)
+    """Register the plugins and publish the workflows."""
+    for workflow, plugin, class_name in (
+        (WORKFLOW, PLUGIN, "DoNothing"),
+        (ALONE, f"{PLUGIN}.alone", "DoNothingOutside"),
+    ):
+        PluginRegistration.objects.create(job_type=plugin, module="benchmarks.plugin", class_name=class_name)
+        document: dict[str, Any] = {
+            "name": workflow,
+            "tasks": {task: {"type": "plugin", "plugin": plugin} for task in TASKS},
+            "transitions": [{"from": a, "to": b} for a, b in pairwise(TASKS)],
+        }
+        publishing.publish(document)
 
 
-def submit(jobs: int, name: str) -> None:
+def submit(jobs: int, name: str, workflow: str) -> None:
     """Submit that many jobs through the front door, in batches as large as it takes."""
     for first in range(0, jobs, MAX_BATCH):
         numbers = range(first, min(first + MAX_BATCH, jobs))
-        batch = [Submission(WORKFLOW, {"number": number}, correlation_id=name) for number in numbers]
+        batch = [Submission(workflow, {"number": number}, correlation_id=name) for number in numbers]
         submit_jobs(batch, submitted_by=None)
 
 
@@ -87,11 +93,11 @@ def wait_until(true: Callable[[], bool], child: Child, pause: float = 0.1) -> in
     return asked
 
 
-def measure(server: Server, jobs: int, name: str, log: Path) -> ProductRound:
+def measure(server: Server, jobs: int, name: str, log: Path, workflow: str = WORKFLOW) -> ProductRound:
     """Submit jobs, run them, and read what it took from the rows that the product itself keeps."""
     start = _counted(server)
     began = time.monotonic()
-    submit(jobs, name)
+    submit(jobs, name, workflow)
     submit_seconds = time.monotonic() - began
     submitted = _counted(server)
     with connection.cursor() as cursor:

@@ -22,10 +22,11 @@ MEANING = """
 
 **The product**: jobs of a workflow with three plugin tasks in a row; the plugin does nothing. They are submitted
 beforehand through `intake.submit_jobs`, then `manage.py qcluster` runs them with two workers. Nothing is switched off:
-every step is committed on its own with its task run and its history ({history:.0f} rows a job), behind its fence, on
-its version of the definition. The time goes from the first claim to the last finish, by the rows that the product
-keeps; the start of the processes is not in it. Processor time, transactions and write-ahead log are of the workers'
-whole life; what a cluster without work costs is taken off the latter two.
+every step is committed with its task run and its history ({history:.0f} rows a job), behind its fence, on its version
+of the definition. Steps of several jobs share a commit where their plugin says `idempotent = True`; in the last column
+it does not say so, and each step is a commit of its own. The time goes from the first claim to the last finish, by the
+rows that the product keeps; the start of the processes is not in it. Processor time, transactions and write-ahead log
+are of the workers' whole life; what a cluster without work costs is taken off the latter two.
 
 **The loop** ([benchmarks/loop.py](../benchmarks/loop.py)): two processes; each step is one prepared statement and one
 commit, which takes the next free job (`FOR UPDATE SKIP LOCKED`) and writes a state of the product's own into it; three
@@ -47,22 +48,17 @@ class Results:
     load: float
     loop: list[LoopRound] = field(default_factory=list)
     product: list[ProductRound] = field(default_factory=list)
+    """Steps that may share a commit: their plugin says that repeating them is harmless."""
+    alone: list[ProductRound] = field(default_factory=list)
+    """The same steps without that promise: one commit each."""
     idle: Counters = field(default_factory=lambda: Counters(0, 0, 0))
     history_rows: float = 0
     latency: dict[str, list[float]] = field(default_factory=dict)
 
     @property
-    def ratios(self) -> list[float]:
-        """The product's steps per second over the loop's, round by round."""
-        return [
-            (ours.jobs / ours.seconds) / (theirs.jobs / theirs.seconds)
-            for ours, theirs in zip(self.product, self.loop, strict=True)
-        ]
-
-    @property
     def elsewhere(self) -> int:
         """Transactions of other databases on the same server, during all rounds."""
-        return sum(ours.worked.elsewhere + ours.submitted.elsewhere for ours in self.product)
+        return sum(one.worked.elsewhere + one.submitted.elsewhere for one in (*self.product, *self.alone))
 
     def warnings(self) -> list[str]:
         """What disturbed the run, in sentences."""
@@ -72,12 +68,18 @@ class Results:
                 f"The load average was {self.load:.2f} at the start: other programs were running. Measure again when it"
                 f" is below {QUIET_LOAD}."
             )
-        if self.elsewhere > 50 * len(self.product):
+        if self.elsewhere > 50 * len((*self.product, *self.alone)):
             found.append(
                 f"Other databases of this server committed {self.elsewhere} transactions meanwhile: the figures of the"
                 " write-ahead log include theirs."
             )
         return found
+
+
+def ratios(ours: Sequence[ProductRound], theirs: Sequence[LoopRound]) -> list[float]:
+    """The product's steps per second over the loop's, round by round."""
+    pairs = zip(ours, theirs, strict=True)
+    return [(one.jobs / one.seconds) / (other.jobs / other.seconds) for one, other in pairs]
 
 
 def machine() -> str:
@@ -98,49 +100,59 @@ def span(values: Sequence[float], digits: int = 0) -> str:
     return f"{median(values):,.{digits}f} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
 
 
-def throughput_table(results: Results) -> list[str]:
+def product_column(rounds: Sequence[ProductRound], idle: Counters) -> list[str]:
+    """What the product did and cost, in the order of ROWS."""
     steps = len(TASKS)
-    loop, ours, idle = results.loop, results.product, results.idle
-    rows: list[tuple[str, str, str]] = [
-        (
-            "jobs per second",
-            span([one.jobs / one.seconds for one in loop]),
-            span([one.jobs / one.seconds for one in ours]),
-        ),
-        (
-            "steps per second",
-            span([one.jobs * steps / one.seconds for one in loop]),
-            span([one.jobs * steps / one.seconds for one in ours]),
-        ),
-        (
-            "processor seconds of the two processes per 1,000 steps",
-            span([one.cpu_seconds / one.jobs / steps * 1000 for one in loop], 2),
-            span([one.cpu_seconds / one.jobs / steps * 1000 for one in ours], 2),
-        ),
-        (
-            "transactions per job",
-            span([one.worked.commits / one.jobs for one in loop], 2),
-            span([(one.worked.commits - idle.commits) / one.jobs for one in ours], 2),
-        ),
-        (
-            "transactions per job, submitting it included",
-            "",
-            span([(one.worked.commits - idle.commits + one.submitted.commits) / one.jobs for one in ours], 2),
-        ),
-        (
-            "bytes of write-ahead log per job",
-            span([one.worked.wal / one.jobs for one in loop]),
-            span([(one.worked.wal - idle.wal) / one.jobs for one in ours]),
-        ),
-        (
-            "bytes of write-ahead log per job, submitting it included",
-            "",
-            span([(one.worked.wal - idle.wal + one.submitted.wal) / one.jobs for one in ours]),
-        ),
-        ("jobs submitted per second, 1,000 at once", "", span([one.jobs / one.submit_seconds for one in ours])),
+    return [
+        span([one.jobs / one.seconds for one in rounds]),
+        span([one.jobs * steps / one.seconds for one in rounds]),
+        span([one.cpu_seconds / one.jobs / steps * 1000 for one in rounds], 2),
+        span([(one.worked.commits - idle.commits) / one.jobs for one in rounds], 2),
+        span([(one.worked.commits - idle.commits + one.submitted.commits) / one.jobs for one in rounds], 2),
+        span([(one.worked.wal - idle.wal) / one.jobs for one in rounds]),
+        span([(one.worked.wal - idle.wal + one.submitted.wal) / one.jobs for one in rounds]),
+        span([one.jobs / one.submit_seconds for one in rounds]),
     ]
-    lines = ["| | hand-written loop | this product |", "| --- | ---: | ---: |"]
-    return lines + [f"| {name} | {loop_value} | {value} |" for name, loop_value, value in rows]
+
+
+def loop_column(rounds: Sequence[LoopRound]) -> list[str]:
+    """The same of the loop, which has no submission."""
+    steps = len(TASKS)
+    return [
+        span([one.jobs / one.seconds for one in rounds]),
+        span([one.jobs * steps / one.seconds for one in rounds]),
+        span([one.cpu_seconds / one.jobs / steps * 1000 for one in rounds], 2),
+        span([one.worked.commits / one.jobs for one in rounds], 2),
+        "",
+        span([one.worked.wal / one.jobs for one in rounds]),
+        "",
+        "",
+    ]
+
+
+ROWS = (
+    "jobs per second",
+    "steps per second",
+    "processor seconds of the two processes per 1,000 steps",
+    "transactions per job",
+    "transactions per job, submitting it included",
+    "bytes of write-ahead log per job",
+    "bytes of write-ahead log per job, submitting it included",
+    "jobs submitted per second, 1,000 at once",
+)
+
+
+def throughput_table(results: Results) -> list[str]:
+    columns = (
+        loop_column(results.loop),
+        product_column(results.product, results.idle),
+        product_column(results.alone, results.idle),
+    )
+    lines = [
+        "| | hand-written loop | this product | this product, one commit a step |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    return lines + [f"| {' | '.join(row)} |" for row in zip(ROWS, *columns, strict=True)]
 
 
 def latency_table(results: Results) -> list[str]:
@@ -153,7 +165,7 @@ def latency_table(results: Results) -> list[str]:
 
 def page(results: Results, command: str) -> str:
     """The whole page, in Markdown."""
-    ratios = results.ratios
+    together, alone = ratios(results.product, results.loop), ratios(results.alone, results.loop)
     settings = ", ".join(f"{name} {value}" for name, value in results.settings.items())
     lines = [
         "# Benchmarks",
@@ -167,13 +179,15 @@ def page(results: Results, command: str) -> str:
         f"- Load average at the start: {results.load:.2f}",
         *(f"- **Disturbed:** {warning}" for warning in results.warnings()),
         "",
-        f"**The product runs {median(ratios):.2f} times as many steps per second as the hand-written loop**"
-        f" ({min(ratios):.2f} to {max(ratios):.2f}).",
+        f"**The product runs {median(together):.2f} times as many steps per second as the hand-written loop**"
+        f" ({min(together):.2f} to {max(together):.2f}) where their plugins declare that repeating a step is harmless,"
+        f" so that a backlog's steps share commits; where each step has to be committed by itself,"
+        f" {median(alone):.2f} times ({min(alone):.2f} to {max(alone):.2f}).",
         "",
         *throughput_table(results),
         "",
-        f"Medians of {len(ratios)} rounds of {results.jobs:,} jobs, in brackets the least and the most. Rounds of the"
-        " two alternate; the ratio is taken round by round.",
+        f"Medians of {len(together)} rounds of {results.jobs:,} jobs, in brackets the least and the most. Rounds of the"
+        " three alternate; the ratio is taken round by round.",
         "",
         *(latency_table(results) if results.latency else []),
         MEANING.format(history=results.history_rows),

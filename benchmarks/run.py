@@ -72,10 +72,14 @@ def measure(server: Server, options: argparse.Namespace, load: float, folder: Pa
         results.loop.append(measure_loop(server, options.jobs, state))
         server.checkpoint()
         results.product.append(product.measure(server, options.jobs, f"round-{number}", folder / "cluster.log"))
-        theirs, ours = results.loop[-1], results.product[-1]
+        server.checkpoint()
+        log = folder / "cluster.log"
+        results.alone.append(product.measure(server, options.jobs, f"alone-{number}", log, product.ALONE))
+        theirs, ours, alone = (one[-1] for one in (results.loop, results.product, results.alone))
         say(
             f"round {number}: loop {theirs.jobs / theirs.seconds:.0f} jobs/s, product {ours.jobs / ours.seconds:.0f}"
-            f" jobs/s, ratio {results.ratios[-1]:.2f}"
+            f" jobs/s, ratio {report.ratios(results.product, results.loop)[-1]:.2f}; one commit a step"
+            f" {alone.jobs / alone.seconds:.0f} jobs/s, ratio {report.ratios(results.alone, results.loop)[-1]:.2f}"
         )
     results.history_rows = product.history_rows_per_job("round-1")
     if options.samples:
