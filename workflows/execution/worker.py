@@ -71,8 +71,8 @@ class Heartbeat(threading.Thread):
 
     def _beat(self, now: float) -> None:
         try:
-            if self.busy.is_set():
-                extend(self.owner, settings.WORKFLOW_LEASE_SECONDS)
+            # A lease that could not be extended has passed: then nothing is confirmed, and no new step begins.
+            kept = not self.busy.is_set() or extend(self.owner, settings.WORKFLOW_LEASE_SECONDS) > 0
             Worker.objects.update_or_create(
                 name=self.owner,
                 defaults={"seen_at": Now(), "steps": self.steps},
@@ -83,7 +83,8 @@ class Heartbeat(threading.Thread):
                     "seen_at": Now(),
                 },
             )
-            self.confirmed = now
+            if kept:
+                self.confirmed = now
         except DatabaseError:
             logger.warning("Worker %s cannot reach the database to keep its leases.", self.owner)
             connection.close()
