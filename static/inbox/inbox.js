@@ -121,7 +121,28 @@
     forgetToasts();
   });
 
+  // How many rows of each band the list showed when last looked at. A list that is loaded anew starts anew.
+  const rowsShown = new WeakMap();
+
+  function countBands() {
+    const list = $("#items");
+    if (!list) return;
+    const now = {};
+    for (const band of all("tbody.band", list)) {
+      const name = /band-\S+/.exec(band.className)[0];
+      now[name] = (now[name] || 0) + all("tr.row", band).length;
+    }
+    const before = rowsShown.get(list) || {};
+    for (const name of Object.keys(now)) {
+      const count = $("tbody." + name + " .band-head b", list);
+      const gone = (before[name] || 0) - now[name];
+      if (gone > 0 && count && /^\d+$/.test(count.textContent)) count.textContent = Number(count.textContent) - gone;
+    }
+    rowsShown.set(list, now);
+  }
+
   function emptyBands() {
+    countBands();
     for (const band of all("#items tbody.band")) if (!$("tr.row", band)) band.remove();
   }
 
@@ -424,6 +445,7 @@
   // ---- at the beginning --------------------------------------------------------------------------------------------
 
   setUpList();
+  countBands();
   forgetToasts();
   if (openItem()) { restoreDraft(); grow($("#comment")); focusOn($(".item", pane)?.dataset.focus); rowOf(openItem())?.scrollIntoView({ block: "nearest" }); }
   schedule();

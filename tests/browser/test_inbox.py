@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from departments import actions
+from departments.models import WorkItem
 
 pytestmark = pytest.mark.browser
 
@@ -45,6 +46,19 @@ def test_a_claim_is_decided_with_the_mouse_and_the_next_one_is_open(office: Any,
         {"payable": 900.5, "cause": "fire"},
         office.member,
     )
+
+
+def test_a_band_counts_what_is_left_after_a_decision(office: Any, enter: Any) -> None:
+    WorkItem.objects.filter(pk__in=[item.pk for item in office.items]).update(due_at=None)
+    page = enter(office.member)
+    count = page.locator(".band-head b")
+    assert count.all_inner_texts() == ["3"]
+    open_row(page, "Verify claim CLM-1")
+    page.fill("[name='field/payable']", "900.50")
+    page.select_option("[name='field/cause']", label="Fire")
+    page.get_by_role("button", name="Approve").click()
+    page.wait_for_selector("#item-title:has-text('Verify claim CLM-2')")
+    assert count.all_inner_texts() == ["2"]
 
 
 def test_a_claim_is_claimed_and_decided_with_the_keys_alone(office: Any, enter: Any) -> None:
