@@ -16,6 +16,14 @@ class Department(models.Model):
     code = models.SlugField(max_length=100, unique=True)
     name = models.CharField(max_length=200)
     description = models.CharField(max_length=500, blank=True, help_text="What it does, in a sentence staff will read.")
+    calendar = models.ForeignKey(
+        "workflows.Calendar",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="departments",
+        help_text="When it works: its items are due, and escalated, in its working time. Empty: around the clock.",
+    )
     members: Any = models.ManyToManyField(
         settings.AUTH_USER_MODEL, through="Membership", related_name="departments", blank=True
     )
@@ -105,6 +113,16 @@ class WorkItem(models.Model):
     data = models.JSONField(null=True, help_text="The facts of the case: the task's evaluated input, or message.")
     priority = models.PositiveSmallIntegerField(default=50)
     due_at = models.DateTimeField(null=True, blank=True)
+    follow_up_at = models.DateTimeField(null=True, blank=True, help_text="When somebody should look at it again.")
+    quorum = models.JSONField(null=True, blank=True, help_text='{"need", "of", "veto"}: several people decide it.')
+    constraints = models.JSONField(
+        null=True, blank=True, help_text='{"not_completed_by": [tasks], "not_initiator": true}: who may not decide it.'
+    )
+    escalations = models.JSONField(
+        default=list, blank=True, help_text="The steps of `escalate` that are still to come."
+    )
+    escalate_at = models.DateTimeField(null=True, blank=True, help_text="When the first of them is due.")
+    escalated_at = models.DateTimeField(null=True, blank=True, help_text="When it was escalated last.")
     version = models.PositiveIntegerField(default=1)
     created_at = models.DateTimeField(default=timezone.now)
     decided_by = models.ForeignKey(
@@ -152,6 +170,11 @@ class WorkItem(models.Model):
                 name="work_item_mine",
             ),
             models.Index(fields=["department", "id"], name="work_item_department"),
+            models.Index(
+                fields=["escalate_at"],
+                condition=Q(status__in=ACTIVE, escalate_at__isnull=False),
+                name="work_item_escalate",
+            ),
             models.Index(fields=["decided_by", "decided_at"], name="work_item_decided"),
         ]
 
@@ -202,6 +225,24 @@ class DepartmentResponse(models.Model):
 
     def __str__(self) -> str:
         return f"{self.task}: {self.status}"
+
+
+class Vote(models.Model):
+    """What one person of a quorum decided. Never changed; the item is decided when the votes say so."""
+
+    item = models.ForeignKey(WorkItem, on_delete=models.CASCADE, related_name="votes", db_index=False)
+    voter = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    outcome = models.CharField(max_length=100)
+    data = models.JSONField(null=True, blank=True)
+    comment = models.TextField(blank=True)
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["item", "id"]
+        constraints = [models.UniqueConstraint(fields=["item", "voter"], name="vote_once")]
+
+    def __str__(self) -> str:
+        return f"{self.voter}: {self.outcome}"
 
 
 class Comment(models.Model):

@@ -65,6 +65,8 @@ def test_a_job_runs_on_a_definition_from_the_other_database(tmp_path):
     assert tables(tmp_path / "definitions.sqlite3") - {"sqlite_sequence"} == {
         "django_migrations",
         "workflows_definition",
+        "workflows_draft",
+        "workflows_retirement",
     }
     assert "workflows_definition" not in tables(tmp_path / "jobs.sqlite3")
 

@@ -1,13 +1,20 @@
 """What is remembered. One module a subject; import from here."""
 
-from .definitions import Definition
+from .calendars import Calendar
+from .children import ChildGroup, ChildGroupData
+from .dead_letters import BulkRepair, BulkRepairItem, DeadLetter
+from .definitions import Definition, Draft, Retirement
 from .documents import Document
+from .events import Event, EventWaiter, Subscription
 from .history import History
 from .ids import uuid7
 from .jobs import CLAIMABLE, FINISHED, IdempotencyKey, Job, JobData, JobStatus
+from .limits import Limit, Slot, Suspension
 from .messages import Message, Signal
 from .plugins import PluginRegistration
+from .schedules import Backfill, Schedule, ScheduleRun
 from .services import ServiceRun, Worker
+from .statistics import WaitStatistic
 from .task_runs import TaskRun, TaskRunStatus
 from .tokens import ApiToken
 
@@ -15,19 +22,37 @@ __all__ = [
     "CLAIMABLE",
     "FINISHED",
     "ApiToken",
+    "Backfill",
+    "BulkRepair",
+    "BulkRepairItem",
+    "Calendar",
+    "ChildGroup",
+    "ChildGroupData",
+    "DeadLetter",
     "Definition",
     "Document",
+    "Draft",
+    "Event",
+    "EventWaiter",
     "History",
     "IdempotencyKey",
     "Job",
     "JobData",
     "JobStatus",
+    "Limit",
     "Message",
     "PluginRegistration",
+    "Retirement",
+    "Schedule",
+    "ScheduleRun",
     "ServiceRun",
     "Signal",
+    "Slot",
+    "Subscription",
+    "Suspension",
     "TaskRun",
     "TaskRunStatus",
+    "WaitStatistic",
     "Worker",
     "uuid7",
 ]

@@ -55,3 +55,41 @@ class Definition(models.Model):
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         raise TypeError("A published definition is never deleted: jobs and histories refer to it.")
+
+
+class Draft(models.Model):
+    """The document that somebody is still working on: one a workflow. Publishing it makes the next version."""
+
+    name = models.SlugField(max_length=100, unique=True)
+    document = models.JSONField()
+    based_on = models.PositiveIntegerField(default=0, help_text="Newest version when the draft was begun.")
+    note = models.CharField(max_length=500, blank=True)
+    revision = models.PositiveIntegerField(
+        default=1, help_text="Rises with every change: whoever saves says which one they saw."
+    )
+    updated_by = models.CharField(max_length=150, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return f"draft of {self.name}"
+
+
+class Retirement(models.Model):
+    """A version that no new job may start on. Jobs that run on it go on. Deleting the row brings the version back."""
+
+    name = models.SlugField(max_length=100)
+    version = models.PositiveIntegerField()
+    reason = models.CharField(max_length=500, blank=True)
+    retired_by = models.CharField(max_length=150, blank=True)
+    retired_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["name", "-version"]
+        constraints = [models.UniqueConstraint(fields=["name", "version"], name="retirement_once")]
+
+    def __str__(self) -> str:
+        return f"{self.name} v{self.version} is retired"

@@ -38,12 +38,15 @@ class History(models.Model):
     sequence = models.PositiveIntegerField()
     at = models.DateTimeField(default=timezone.now)
     event = models.CharField(max_length=40)
-    task = models.CharField(max_length=100, blank=True)
+    task = models.CharField(max_length=120, blank=True)
     iteration = models.PositiveIntegerField(null=True, blank=True)
     actor = models.CharField(max_length=150, blank=True, help_text="A username; empty for the engine itself.")
     from_status = models.CharField(max_length=5, blank=True)
     to_status = models.CharField(max_length=5, blank=True)
     data = models.JSONField(default=dict, blank=True)
+    decided = models.JSONField(
+        null=True, blank=True, help_text="The engine's events that led here, each with its time: what a replay needs."
+    )
 
     objects = HistoryQuerySet.as_manager()
 

@@ -33,7 +33,15 @@ class JobQuerySet(models.QuerySet["Job"]):
 
     def claimable(self) -> "JobQuerySet":
         """Jobs that a worker may claim now."""
-        return self.filter(status__in=CLAIMABLE, claimed_by__isnull=True, run_at__lte=timezone.now())
+        return self.filter(status__in=CLAIMABLE, claimed_by__isnull=True, hold="", run_at__lte=timezone.now())
+
+    def whole(self) -> "JobQuerySet":
+        """Jobs that were asked for, or that a workflow started as a workflow: not the parts that one job is run in."""
+        return self.filter(fragment="")
+
+    def held(self) -> "JobQuerySet":
+        """Jobs that are not claimed though they could run."""
+        return self.exclude(hold="")
 
     def leased(self) -> "JobQuerySet":
         """Jobs that some worker holds."""
@@ -49,7 +57,7 @@ class JobQuerySet(models.QuerySet["Job"]):
 
     def overdue(self, now: datetime) -> "JobQuerySet":
         """Unfinished jobs past the time their workflow promised."""
-        return self.exclude(status__in=FINISHED).filter(due_at__lt=now)
+        return self.exclude(status__in=FINISHED).filter(due_at__lt=now, due_paused_at__isnull=True)
 
     def dead_letters(self) -> "JobQuerySet":
         """Jobs that failed and wait for a person."""
@@ -88,10 +96,26 @@ class Job(ConcurrentTransitionMixin, models.Model):
     parent = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.PROTECT, related_name="children", db_index=False
     )
+    group = models.ForeignKey(
+        "ChildGroup", null=True, blank=True, on_delete=models.PROTECT, related_name="children", db_index=False
+    )
+    item_index = models.PositiveIntegerField(null=True, blank=True, help_text="Its place among the items of a map.")
+    fragment = models.CharField(
+        max_length=200, blank=True, help_text="The one task of the parent's definition that it runs; empty: all of it."
+    )
+    hold = models.CharField(
+        max_length=120,
+        blank=True,
+        help_text="Why it is not claimed though it could run: suspended, suspended:<workflow>, or a limit's code.",
+    )
     submitted_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="jobs", db_index=False
     )
     due_at = models.DateTimeField(null=True, blank=True)
+    due_paused_at = models.DateTimeField(
+        null=True, blank=True, help_text="Since when its time does not count: it waits for a third party."
+    )
+    due_breached_at = models.DateTimeField(null=True, blank=True, help_text="When it was reported as late.")
     created_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -122,8 +146,23 @@ class Job(ConcurrentTransitionMixin, models.Model):
             # The claim: what can run now, in order. Leased and parked jobs are not in it.
             models.Index(
                 fields=["queue", "rank", "id"],
-                condition=Q(status__in=CLAIMABLE, claimed_by__isnull=True),
+                condition=Q(status__in=CLAIMABLE, claimed_by__isnull=True, hold=""),
                 name="job_claim",
+            ),
+            # Jobs that are held back, by what holds them, the first in rank first.
+            models.Index(fields=["hold", "rank", "id"], condition=~Q(hold=""), name="job_held"),
+            # The children of a group: its results in order, and those that have not ended.
+            models.Index(fields=["group", "item_index"], condition=Q(group__isnull=False), name="job_group"),
+            models.Index(
+                fields=["group"],
+                condition=Q(group__isnull=False, status__in=["NEW", "READY", "PEND", "FAIL"]),
+                name="job_group_open",
+            ),
+            # Lateness: what was promised and not yet reported as late.
+            models.Index(
+                fields=["due_at"],
+                condition=Q(due_at__isnull=False, due_breached_at__isnull=True, finished_at__isnull=True),
+                name="job_due",
             ),
             # The rescuer: jobs under a lease. Few, so the expiry itself is not indexed and heartbeats stay cheap.
             models.Index(fields=["id"], condition=Q(claimed_by__isnull=False), name="job_leased"),

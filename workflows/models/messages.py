@@ -36,7 +36,7 @@ class Message(models.Model):
     job = models.ForeignKey(Job, on_delete=models.PROTECT, related_name="messages", db_index=False)
     sequence = models.PositiveIntegerField()
     type = models.CharField(max_length=200)
-    task = models.CharField(max_length=100, blank=True)
+    task = models.CharField(max_length=120, blank=True)
     iteration = models.PositiveIntegerField(null=True, blank=True)
     destination = models.CharField(max_length=100, blank=True, help_text="Department or queue; empty for an event.")
     data = models.JSONField(null=True)
@@ -49,7 +49,9 @@ class Message(models.Model):
         indexes = [
             models.Index(
                 fields=["job", "sequence"], condition=models.Q(published_at__isnull=True), name="message_unpublished"
-            )
+            ),
+            # The relay: what is to be sent, oldest first (the id is in order of time).
+            models.Index(fields=["id"], condition=models.Q(published_at__isnull=True), name="message_relay"),
         ]
 
     def __str__(self) -> str:

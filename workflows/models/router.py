@@ -5,11 +5,11 @@ from typing import Any
 from django.conf import settings
 from django.db.models import Model
 
-DEFINITIONS_MODELS = frozenset({"definition"})
+DEFINITIONS_MODELS = frozenset({"definition", "draft", "retirement"})
 
 
 class DefinitionsRouter:
-    """Sends `Definition` to the database `definitions` where `DEFINITIONS_DATABASE_URL` is set.
+    """Sends definitions, drafts and retirements to the database `definitions` where `DEFINITIONS_DATABASE_URL` is set.
 
     No foreign key crosses the two: a job names its definition by workflow and version.
     """

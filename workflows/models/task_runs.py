@@ -28,7 +28,7 @@ class TaskRun(models.Model):
     """
 
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="task_runs", db_index=False)
-    task = models.CharField(max_length=100)
+    task = models.CharField(max_length=120)
     iteration = models.PositiveIntegerField(default=1)
     attempt = models.PositiveIntegerField(default=1)
     status = models.CharField(max_length=9, choices=TaskRunStatus.choices)

@@ -22,14 +22,16 @@ from .rows import Checkpoint, ClaimedJob
 
 def claim(queue: str, owner: str, limit: int, lease_seconds: int) -> list[ClaimedJob]:
     """See the package. Candidates are read first, then each is taken only if nobody else has: a compare-and-set."""
-    waiting = Job.objects.filter(queue=queue, status__in=CLAIMABLE, claimed_by__isnull=True, run_at__lte=Now())
+    waiting = Job.objects.filter(queue=queue, status__in=CLAIMABLE, claimed_by__isnull=True, hold="", run_at__lte=Now())
     if not waiting.exists():  # an idle poll reads and takes no write lock
         return []
     claimed = []
     with transaction.atomic():
         for job in waiting.select_related("data").order_by("rank", "id")[:limit]:
             now = timezone.now()  # one machine: its clock is the database's
-            taken = Job.objects.filter(pk=job.pk, fence=job.fence, claimed_by__isnull=True, status=job.status).update(
+            taken = Job.objects.filter(
+                pk=job.pk, fence=job.fence, claimed_by__isnull=True, status=job.status, hold=""
+            ).update(
                 claimed_by=owner,
                 claimed_until=now + timedelta(seconds=lease_seconds),
                 fence=F("fence") + 1,
@@ -52,6 +54,13 @@ def claim(queue: str, owner: str, limit: int, lease_seconds: int) -> list[Claime
                         input=job.data.input,
                         state=job.data.state,
                         now=now,
+                        queue=job.queue,
+                        parent_id=job.parent_id,
+                        group_id=job.group_id,
+                        fragment=job.fragment,
+                        item_index=job.item_index,
+                        due_at=job.due_at,
+                        due_paused_at=job.due_paused_at,
                     )
                 )
     return claimed
@@ -82,6 +91,8 @@ def _write_job(owner: str | None, step: Checkpoint) -> bool:
         "claims": 0 if step.release else 1,
         "history_count": F("history_count") + len(step.history),
         "finished_at": step.at if step.to_status in FINISHED else None,
+        "due_at": step.due_at,
+        "due_paused_at": step.due_paused_at,
     }
     if owner is None:
         values["fence"] = F("fence") + 1
@@ -111,6 +122,7 @@ def _write_rows(step: Checkpoint) -> None:
             from_status=row.from_status,
             to_status=row.to_status,
             data=row.data,
+            decided=row.decided,
         )
         for place, row in enumerate(step.history, start=1)
     )

@@ -24,7 +24,8 @@ NOT_BY_ITSELF = 2**31
 CLAIM = """
 WITH candidate AS MATERIALIZED (  -- a fence: the planner must not run the LIMIT again
     SELECT id FROM workflows_job
-    WHERE status IN ('NEW', 'READY') AND claimed_by IS NULL AND queue = %s AND run_at <= statement_timestamp()
+    WHERE status IN ('NEW', 'READY') AND claimed_by IS NULL AND hold = '' AND queue = %s
+        AND run_at <= statement_timestamp()
     ORDER BY rank, id
     LIMIT %s
     FOR NO KEY UPDATE SKIP LOCKED
@@ -36,21 +37,24 @@ SET claimed_by = %s, claimed_until = statement_timestamp() + %s * interval '1 se
 FROM candidate, workflows_jobdata AS data
 WHERE job.id = candidate.id AND data.job_id = candidate.id
 RETURNING job.id, job.workflow, job.version, job.status, job.priority, job.fence, job.claims, job.signals,
-    job.correlation_id, job.created_at, data.input, data.state, statement_timestamp(), job.rank
+    job.correlation_id, job.created_at, data.input, data.state, statement_timestamp(), job.queue, job.parent_id,
+    job.group_id, job.fragment, job.item_index, job.due_at, job.due_paused_at, job.rank
 """
 
 _JOB = """
 WITH step AS (
     SELECT * FROM json_to_recordset(%s) AS step(
         id uuid, owner text, fence bigint, signals int, used int, from_status text, to_status text, release bool,
-        at timestamptz, finished bool, outcome text, wake_at timestamptz, state jsonb, output jsonb, error jsonb,
-        rows int)
+        at timestamptz, finished bool, outcome text, wake_at timestamptz, due_at timestamptz, due_paused_at timestamptz,
+        state jsonb, output jsonb, error jsonb, rows int)
     WHERE step.owner = %s  -- always true; tells the planner of few rows, so that no kept plan reads a whole table
 ), job AS (
     UPDATE workflows_job AS job
     SET status = step.to_status,
         outcome = coalesce(step.outcome, job.outcome),
         wake_at = step.wake_at,
+        due_at = step.due_at,
+        due_paused_at = step.due_paused_at,
         claimed_by = CASE WHEN step.release THEN NULL ELSE job.claimed_by END,
         claimed_until = CASE WHEN step.release THEN NULL ELSE job.claimed_until END,
         claims = CASE WHEN step.release THEN 0 ELSE 1 END,
@@ -67,12 +71,13 @@ WITH step AS (
     WHERE data.job_id = job.id
 ), history AS (
     INSERT INTO workflows_history
-        (job_id, sequence, at, event, task, iteration, actor, from_status, to_status, data)
+        (job_id, sequence, at, event, task, iteration, actor, from_status, to_status, data, decided)
     SELECT job.id, job.base + item.place, item.at, item.event, item.task, item.iteration, item.actor,
-        item.from_status, item.to_status, item.data
+        item.from_status, item.to_status, item.data, item.decided
     FROM json_to_recordset(%s) AS item(
         job_id uuid, place int, at timestamptz, event text, task text, iteration int, actor text,
-        from_status text, to_status text, data jsonb)
+        from_status text, to_status text, data jsonb,
+        decided jsonb)
     JOIN job ON job.id = item.job_id
 )"""
 
@@ -137,8 +142,8 @@ def _as_json(value: Any) -> Any:
 def claim(queue: str, owner: str, limit: int, lease_seconds: int) -> list[ClaimedJob]:
     """See the package."""
     rows = _execute(CLAIM, (queue, limit, owner, lease_seconds))
-    rows.sort(key=lambda row: (row[13], row[0]))  # RETURNING keeps no order
-    return [ClaimedJob(*(*row[:10], _as_json(row[10]), _as_json(row[11]), row[12])) for row in rows]
+    rows.sort(key=lambda row: (row[-1], row[0]))  # RETURNING keeps no order
+    return [ClaimedJob(*(*row[:10], _as_json(row[10]), _as_json(row[11]), *row[12:-1])) for row in rows]
 
 
 def _plain(value: Any) -> str:
@@ -175,6 +180,8 @@ def checkpoint(owner: str, batch: Sequence[Checkpoint]) -> set[uuid.UUID]:
                 "finished": step.to_status in ("DONE", "CANC"),
                 "outcome": step.outcome,
                 "wake_at": step.wake_at,
+                "due_at": step.due_at,
+                "due_paused_at": step.due_paused_at,
                 "state": step.state,
                 "output": step.output,
                 "error": step.error,

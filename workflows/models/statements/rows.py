@@ -26,6 +26,14 @@ class ClaimedJob:
     state: dict[str, Any] | None
     now: datetime
     """The database's clock at the claim."""
+    queue: str = "default"
+    parent_id: uuid.UUID | None = None
+    group_id: int | None = None
+    """The group of children it belongs to, where another job waits for it."""
+    fragment: str = ""
+    item_index: int | None = None
+    due_at: datetime | None = None
+    due_paused_at: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -40,6 +48,8 @@ class HistoryRow:
     from_status: str = ""
     to_status: str = ""
     data: dict[str, Any] = field(default_factory=dict)
+    decided: list[dict[str, Any]] | None = None
+    """The engine's events since the row before, as JSON with their times under `now`; None where there were none."""
 
 
 @dataclass(slots=True)
@@ -100,3 +110,5 @@ class Checkpoint:
     runs: list[RunRow] = field(default_factory=list)
     messages: list[MessageRow] = field(default_factory=list)
     keep_signals: bool = False
+    due_at: datetime | None = None
+    due_paused_at: datetime | None = None
