@@ -1,6 +1,6 @@
 """The fields a document may have, and what each may hold: the shape of a definition as a set of tables.
 
-A field of a later release stands in `LATER`, and is refused by name; to add it, move it into the table of its owner.
+A new field is one line in the table of its owner.
 """
 
 from __future__ import annotations
@@ -176,8 +176,16 @@ def department(report: Report, pointer: str, value: Any, task: str | None) -> No
         report.add(pointer, "unknown_department", f"There is no department {value!r}; create it, or name another.")
 
 
+def calendar(report: Report, pointer: str, value: Any, task: str | None) -> None:
+    before = len(report.faults)
+    word(report, pointer, value, task)
+    known = report.known_calendars
+    if len(report.faults) == before and known is not None and value not in known:
+        report.add(pointer, "unknown_calendar", f"There is no calendar {value!r}; create it, or name another.")
+
+
 def fields(
-    table: Mapping[str, Check], later: frozenset[str] = frozenset(), required: tuple[str, ...] = ()
+    table: Mapping[str, Check], required: tuple[str, ...] = ()
 ) -> Callable[[Report, str, Mapping[str, Json], str | None], None]:
     """A check of an object: its known fields by the table, its unknown and missing ones as faults."""
 
@@ -188,8 +196,6 @@ def fields(
         for key, member in value.items():
             if key in table:
                 table[key](report, at(pointer, key), member, task)
-            elif key in later:
-                report.add(at(pointer, key), "not_supported_yet", f"{key!r} comes in a later release; leave it out.")
             else:
                 known = ", ".join(sorted(table))
                 report.add(at(pointer, key), "unknown_field", f"There is no field {key!r} here; known are {known}.")
@@ -197,8 +203,8 @@ def fields(
     return check
 
 
-def object_of(table: Mapping[str, Check], later: frozenset[str] = frozenset(), required: tuple[str, ...] = ()) -> Check:
-    inner = fields(table, later, required)
+def object_of(table: Mapping[str, Check], required: tuple[str, ...] = ()) -> Check:
+    inner = fields(table, required)
 
     def check(report: Report, pointer: str, value: Any, task: str | None) -> None:
         if is_a(report, pointer, value, dict):
@@ -225,6 +231,62 @@ def retriers(report: Report, pointer: str, value: Any, task: str | None) -> None
             _RETRIER(report, at(pointer, index), policy, task)
 
 
+def text_mapping(report: Report, pointer: str, value: Any, task: str | None) -> None:
+    """An object of texts, which may hold expressions."""
+    if is_a(report, pointer, value, dict):
+        for key, member in value.items():
+            text_template(report, at(pointer, key), member, task)
+
+
+def items(report: Report, pointer: str, value: Any, task: str | None) -> None:
+    """A list, or one expression that gives a list."""
+    if not (isinstance(value, list) or (isinstance(value, str) and "${" in value)):
+        report.add(pointer, "wrong_type", "This has to be a list, or an expression that gives one.")
+    else:
+        report.template(pointer, value, task)
+
+
+def status_codes(report: Report, pointer: str, value: Any, task: str | None) -> None:
+    if is_a(report, pointer, value, list):
+        for index, code in enumerate(value):
+            whole(100, 599)(report, at(pointer, index), code, task)
+
+
+_QUORUM = object_of({"need": whole(1, 100), "of": whole(1, 100), "veto": boolean}, ("need", "of"))
+
+
+def quorum(report: Report, pointer: str, value: Any, task: str | None) -> None:
+    before = len(report.faults)
+    _QUORUM(report, pointer, value, task)
+    if len(report.faults) == before and value["need"] > value["of"]:
+        report.add(at(pointer, "need"), "bad_value", "More votes are needed than there are; raise 'of', or lower this.")
+
+
+_ESCALATION = object_of({"after": positive_duration, "to": department, "priority": whole(0, 100)})
+
+
+def escalations(report: Report, pointer: str, value: Any, task: str | None) -> None:
+    """One escalation, or a list of them."""
+    if isinstance(value, list):
+        for index, step in enumerate(value):
+            _ESCALATION(report, at(pointer, index), step, task)
+    else:
+        _ESCALATION(report, pointer, value, task)
+
+
+def inner_task(report: Report, pointer: str, value: Any, task: str | None) -> None:
+    """The task that a map runs for each item: any task, but it has no neighbours."""
+    if not is_a(report, pointer, value, dict):
+        return
+    for key in ("join", "split", "compensate"):
+        if key in value:
+            detail = f"The inner task of a map stands alone, so it has no {key!r}; put it on the map."
+            report.add(at(pointer, key), "conflict", detail)
+    outer, report.in_map = report.in_map, True
+    check_task(report, pointer, {key: member for key, member in value.items() if key not in ("join", "split")}, task)
+    report.in_map = outer
+
+
 def passed_over(report: Report, pointer: str, value: Any, task: str | None) -> None:
     """A field that `validation` looks at with more knowledge than a table has."""
 
@@ -241,10 +303,12 @@ DOCUMENT: Mapping[str, Check] = {
     "transitions": passed_over,
     "output": mapping,
     "timeout": positive_duration,
-    "sla": object_of({"due": positive_duration}, frozenset({"calendar"}), ("due",)),
+    "sla": object_of({"due": positive_duration, "calendar": calendar}, ("due",)),
     "priority": whole(0, 100),
+    "rate_limit": object_of({"limit": whole(1, 1_000_000), "per": positive_duration}, ("limit", "per")),
+    "max_concurrency": whole(1, 1_000_000),
+    "on_failure": one_of("compensate"),
 }
-DOCUMENT_LATER = frozenset({"rate_limit", "max_concurrency", "on_failure"})
 
 TASK: Mapping[str, Check] = {
     "type": passed_over,
@@ -256,30 +320,52 @@ TASK: Mapping[str, Check] = {
     "split": one_of("all", "first"),
     "compensate": plugin,
     "priority": whole(0, 100),
+    "resource": word,
 }
-TASK_LATER = frozenset({"resource", "queue", "rate_limit", "max_concurrency"})
 
 TYPES: Mapping[str, tuple[Mapping[str, Check], tuple[str, ...]]] = {
-    "plugin": ({"plugin": plugin}, ("plugin",)),
+    "plugin": ({"plugin": plugin, "queue": slug}, ("plugin",)),
+    "http": (
+        {
+            "method": one_of("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"),
+            "url": text_template,
+            "headers": text_mapping,
+            "body": mapping,
+            "expect": status_codes,
+            "queue": slug,
+        },
+        ("url",),
+    ),
     "human": (
         {
             "department": department,
             "outcomes": words,
             "form": schema,
             "due": positive_duration,
+            "follow_up": positive_duration,
             "assignee": text_template,
+            "quorum": quorum,
+            "constraints": object_of({"not_completed_by": words, "not_initiator": boolean}),
+            "escalate": escalations,
         },
         ("department",),
     ),
     "external": ({"department": department, "queue": word, "message": mapping, "due": positive_duration}, ()),
     "wait": ({"for": duration_or_expression, "until": timestamp_or_expression}, ()),
+    "event": ({"event": word, "correlation_key": text_template}, ("event",)),
     "emit": ({"event": word, "data": mapping}, ("event",)),
+    "workflow": ({"workflow": word, "version": whole(1, 1_000_000)}, ("workflow",)),
+    "map": (
+        {
+            "items": items,
+            "task": inner_task,
+            "max_concurrency": whole(1, 100_000),
+            "tolerated_failures": whole(0, 1_000_000),
+        },
+        ("items", "task"),
+    ),
     "pass": ({}, ()),
     "fail": ({"error": word, "cause": text_template}, ()),
-}
-TYPES_LATER = frozenset({"http", "event", "map", "workflow"})
-TYPE_FIELDS_LATER: Mapping[str, frozenset[str]] = {
-    "human": frozenset({"quorum", "constraints", "escalate", "follow_up"}),
 }
 ONE_OF_TWO: Mapping[str, tuple[str, str]] = {"external": ("department", "queue"), "wait": ("for", "until")}
 
@@ -292,9 +378,27 @@ TRANSITION: Mapping[str, Check] = {
     "loop": object_of({"max_iterations": whole(1, 1_000_000)}),
 }
 
-check_document = fields(DOCUMENT, DOCUMENT_LATER, ("name", "tasks"))
+check_document = fields(DOCUMENT, ("name", "tasks"))
 check_transition = fields(TRANSITION, required=("from", "to"))
-CHECK_TASK: Mapping[str, Callable[[Report, str, Mapping[str, Json], str | None], None]] = {
-    kind: fields({**TASK, **own}, TASK_LATER - set(own) | TYPE_FIELDS_LATER.get(kind, frozenset()), ("type", *required))
-    for kind, (own, required) in TYPES.items()
+_CHECK_TASK: Mapping[str, Callable[[Report, str, Mapping[str, Json], str | None], None]] = {
+    kind: fields({**TASK, **own}, ("type", *required)) for kind, (own, required) in TYPES.items()
 }
+
+
+def check_task(report: Report, pointer: str, task: Mapping[str, Json], name: str | None) -> None:
+    """One task, by the table of its type."""
+    kind = task.get("type")
+    if "type" not in task:
+        report.add(at(pointer, "type"), "missing_field", f"'type' is required: one of {', '.join(TYPES)}.")
+        return
+    if not isinstance(kind, str) or kind not in TYPES:
+        detail = f"There is no type {kind!r}. Known are {', '.join(TYPES)}."
+        report.add(at(pointer, "type"), "unknown_type", detail)
+        return
+    _CHECK_TASK[kind](report, pointer, task, name)
+    if kind in ONE_OF_TWO:
+        first, second = ONE_OF_TWO[kind]
+        if first not in task and second not in task:
+            report.add(at(pointer, first), "missing_field", f"Either {first!r} or {second!r} is required here.")
+        elif first in task and second in task:
+            report.add(at(pointer, second), "conflict", f"Give either {first!r} or {second!r}, not both.")

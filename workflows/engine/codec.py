@@ -21,10 +21,14 @@ _KINDS: Final[Mapping[str, type]] = {
         events.TaskParked,
         events.TaskFailed,
         events.Responded,
+        events.EventReceived,
+        events.ChildrenFinished,
+        events.ChildrenFailed,
         events.TimePassed,
         events.CancelRequested,
         events.RetryRequested,
         events.SkipRequested,
+        events.RestartRequested,
     )
 }
 _MOMENTS: Final = frozenset({"created_at", "until"})

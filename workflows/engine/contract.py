@@ -102,6 +102,8 @@ class StepContext:
     idempotency_key: str = ""
     fence: int = 0
     correlation_id: str = ""
+    undoes: Mapping[str, Json] | None = None
+    """In a compensation: the run that is undone, as `{"input", "output", "outcome"}`; `input` here is its output."""
     documents: Sequence[DocumentRef] = ()
     read_document: Callable[[str], bytes] = field(default=lambda document_id: b"", repr=False)
 

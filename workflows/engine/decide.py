@@ -11,19 +11,21 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from . import events
+from . import compensation, events
 from .contract import Json
-from .definition import Definition
+from .definition import Definition, compensated_task
 from .durations import format_timestamp
 from .events import Command, Event, Record, Unset
 from .exceptions import ExpressionError
 from .progress import Progress
 from .scope import names_of
-from .starting import evaluated_input, park
-from .state import DONE, READY, RETRYING, WAITING, JobState, TaskState
+from .starting import evaluated_input, http_request, park
+from .state import DONE, MOVING, READY, RETRYING, WAITING, JobState, TaskState
 
 TIMEOUT = "Timeout"
+NOTHING_DUE = "Nothing is due."
 _ANSWERABLE = frozenset({"human", "external", "plugin"})
+_REFUSABLE = frozenset({"human", "external", "children", "event"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +40,13 @@ class Decision:
 def decide(definition: Definition, state: JobState, event: Event, now: datetime) -> Decision:
     """The one rule of the engine. Never changes `state`.
 
-    An event that no longer fits (a late answer, an earlier iteration, a finished job) is no error: the state stays as
-    it is, and a `response.ignored` record says why.
+    An event that no longer fits (a late answer, an earlier iteration, a finished job) is no error: the state stays the
+    very same, and a `response.ignored` record says why.
     """
     progress = Progress(definition, state, now)
     ignored = HANDLERS[type(event)](progress, event)
+    if ignored == NOTHING_DUE:
+        return Decision(state)
     if ignored is not None:
         return Decision(state, (), (_ignored(state, event, ignored),))
     progress.run()
@@ -57,18 +61,27 @@ def decide(definition: Definition, state: JobState, event: Event, now: datetime)
 
 
 def step_input(definition: Definition, state: JobState, task: str) -> Json:
-    """What a runnable task works on: what a person put there, its `input` mapping, or else the input of the job.
+    """What a runnable task works on: what a person put there, its `input` mapping, or else the input of the job; for an
+    `http` task the request. What a compensation works on is not in the state: see `undoing`.
 
     Raises ExpressionError, which the executor turns into a failed attempt of that name.
     """
     names = names_of(definition, state, state.tasks)
-    return evaluated_input(definition.tasks[task], state.tasks[task].input, names)
+    spec = definition.task(task)
+    evaluate = http_request if spec.type == "http" else evaluated_input
+    return evaluate(spec, state.tasks[task].input, names)
+
+
+def undoing(state: JobState, task: str) -> tuple[str, int] | None:
+    """The run, as (task, iteration), that a runnable compensation undoes; None for an ordinary task."""
+    undone = compensated_task(task)
+    return None if undone is None else (undone, state.tasks[task].iteration)
 
 
 def expected(definition: Definition, state: JobState, task: str) -> tuple[int, tuple[str, ...]] | None:
     """The iteration that waits for an answer and the outcomes it may have (none listed: any); None where none does."""
     standing = state.tasks.get(task)
-    if standing is None or task not in definition.tasks or state.phase not in ("active", "failed"):
+    if standing is None or task not in definition.tasks or state.phase not in (*MOVING, "failed"):
         return None
     if standing.status != WAITING or standing.kind not in _ANSWERABLE:
         return None
@@ -130,9 +143,9 @@ def _started(progress: Progress, event: events.JobStarted) -> str | None:
 
 def _unfit(progress: Progress, name: str, iteration: int, status: str) -> str | None:
     task = progress.tasks.get(name)
-    if progress.phase not in ("active", "failed"):
+    if progress.phase not in (*MOVING, "failed"):
         return f"The job is {progress.phase}."
-    if task is None or name not in progress.definition.tasks:
+    if task is None:
         return f"The task {name} has not started."
     if task.iteration != iteration:
         return f"The task is in iteration {task.iteration}."
@@ -151,7 +164,7 @@ def _completed(progress: Progress, event: events.TaskCompleted) -> str | None:
 def _parked(progress: Progress, event: events.TaskParked) -> str | None:
     unfit = _unfit(progress, event.task, event.iteration, READY)
     if unfit is None:
-        timeout = progress.definition.tasks[event.task].timeout
+        timeout = progress.definition.task(event.task).timeout
         park(progress, event.task, "plugin", until=event.until, timeout=timeout, reason=event.reason)
     return unfit
 
@@ -159,7 +172,7 @@ def _parked(progress: Progress, event: events.TaskParked) -> str | None:
 def _failed(progress: Progress, event: events.TaskFailed) -> str | None:
     standing = progress.tasks.get(event.task)
     # A request that could not be opened fails its task, too: it waits for an answer that nobody was asked for.
-    asked = standing is not None and standing.status == WAITING and standing.kind in ("human", "external")
+    asked = standing is not None and standing.status == WAITING and standing.kind in _REFUSABLE
     unfit = _unfit(progress, event.task, event.iteration, WAITING if asked else READY)
     if unfit is None:
         progress.fail_attempt(event.task, event.error, event.cause)
@@ -172,33 +185,71 @@ def _responded(progress: Progress, event: events.Responded) -> str | None:
         return unfit
     if progress.tasks[event.task].kind not in _ANSWERABLE:
         return "The task waits for a time, not for an answer."
-    allowed = progress.definition.tasks[event.task].outcomes
+    allowed = progress.definition.task(event.task).outcomes
     if allowed and event.outcome not in allowed:
         return f"The outcome is one of {', '.join(allowed)}."
     progress.complete(event.task, event.output, event.outcome, event.actor)
     return None
 
 
+def _event_received(progress: Progress, event: events.EventReceived) -> str | None:
+    unfit = _unfit(progress, event.task, event.iteration, WAITING)
+    if unfit is None and progress.tasks[event.task].kind != "event":
+        unfit = "The task waits for no event."
+    if unfit is None:
+        progress.complete(event.task, event.data)
+    return unfit
+
+
+def _children_finished(progress: Progress, event: events.ChildrenFinished) -> str | None:
+    unfit = _no_children(progress, event)
+    if unfit is None:
+        progress.complete(event.task, event.output, event.outcome)
+    return unfit
+
+
+def _children_failed(progress: Progress, event: events.ChildrenFailed) -> str | None:
+    unfit = _no_children(progress, event)
+    if unfit is None:
+        progress.close_work(event.task, "failed")
+        progress.fail_attempt(event.task, event.error, event.cause)
+    return unfit
+
+
+def _no_children(progress: Progress, event: events.ChildrenFinished | events.ChildrenFailed) -> str | None:
+    """Why the news is not for this attempt of the task, or None."""
+    unfit = _unfit(progress, event.task, event.iteration, WAITING)
+    if unfit is not None:
+        return unfit
+    task = progress.tasks[event.task]
+    if task.kind != "children" or task.attempt != event.attempt:
+        return "The task does not wait for these children."
+    return None
+
+
 def _time_passed(progress: Progress, event: events.TimePassed) -> str | None:
     """Whatever is due happens in the order it became due; what came of it earlier may have made it moot."""
-    if progress.phase != "active" or not progress.state.started:
-        return None
+    if progress.phase not in MOVING or not progress.state.started:
+        return NOTHING_DUE
     timers = [(task.timer, name, task) for name in progress.active if (task := progress.tasks[name]).timer is not None]
     due = sorted(
         ((moment, order, name, task) for order, (moment, name, task) in enumerate(timers) if moment <= progress.now),
         key=lambda timer: timer[:2],
     )
     deadline = progress.state.deadline
+    if not due and (deadline is None or deadline > progress.now):
+        return NOTHING_DUE
     for moment, _, name, task in due:
         if deadline is not None and deadline < moment:
             break
-        if progress.phase == "active" and progress.tasks[name] is task:
+        if progress.phase in MOVING and progress.tasks[name] is task:
             _ring(progress, name, task)
             progress.run()
     if deadline is not None and deadline <= progress.now and progress.phase == "active" and progress.active:
         limit = format_timestamp(deadline)
         progress.failure = {"name": TIMEOUT, "cause": f"The job was not done by {limit}.", "task": None}
         progress.phase = "failed"
+        _compensate_on_failure(progress)
     return None
 
 
@@ -216,17 +267,25 @@ def _ring(progress: Progress, name: str, task: TaskState) -> None:
 def _cancelled(progress: Progress, event: events.CancelRequested) -> str | None:
     if progress.phase in ("done", "cancelled"):
         return f"The job is {progress.phase}."
-    for name in tuple(progress.active):
-        if progress.is_active(name):
-            progress.withdraw(name, "cancelled")
-    progress.active.clear()
-    progress.phase = "cancelled"
-    progress.records.append(Record("job.cancelled", actor=event.actor, cause=event.reason or None))
+    if event.compensate and progress.phase == "compensating":
+        return "The job is being compensated already."
+    if event.compensate and progress.undo:
+        compensation.begin(progress, actor=event.actor, reason=event.reason)
+    else:
+        progress.failure = None if progress.phase == "failed" else progress.failure
+        compensation.end(progress, actor=event.actor, reason=event.reason)
     return None
 
 
+def _compensate_on_failure(progress: Progress) -> None:
+    """The job as a whole has failed. Where the document says so, what it has done is undone."""
+    if progress.definition.on_failure == "compensate":
+        failure = progress.failure or {}
+        compensation.begin(progress, reason=f"{failure.get('name')}: {failure.get('cause')}", failure=failure)
+
+
 def _retried(progress: Progress, event: events.RetryRequested) -> str | None:
-    if progress.phase not in ("active", "failed"):
+    if progress.phase not in (*MOVING, "failed"):
         return f"The job is {progress.phase}."
     letters = [name for name in progress.active if progress.tasks[name].dead_letter]
     chosen = [name for name in letters if event.task in (None, name)]
@@ -234,11 +293,11 @@ def _retried(progress: Progress, event: events.RetryRequested) -> str | None:
         return "No such task has failed."
     _resume(progress)
     for name in chosen:
-        _restart(progress, name, event.input, event.actor)
+        _again(progress, name, event)
     return None
 
 
-def _restart(progress: Progress, name: str, override: Json | Unset, actor: str) -> None:
+def _again(progress: Progress, name: str, event: events.RetryRequested) -> None:
     task = progress.tasks[name]
     if task.loop is not None:
         # The task itself had ended well: only its loop was used up.
@@ -247,14 +306,18 @@ def _restart(progress: Progress, name: str, override: Json | Unset, actor: str) 
                 progress.loops.pop(transition.index, None)
         if task.ran:
             progress.put(name, replace(task, status=DONE, error=None, loop=None))
-            progress.record("task.retried", name, actor=actor)
+            progress.record("task.retried", name, actor=event.actor, data=_why(event))
             progress.leave(name)
             return
-    given = task.input if isinstance(override, Unset) else override
+    given = task.input if isinstance(event.input, Unset) else event.input
     again = replace(task, status=READY, attempt=task.attempt + 1, retries={}, input=given, loop=None)
     progress.put(name, again)
-    progress.record("task.retried", name, actor=actor)
+    progress.record("task.retried", name, actor=event.actor, data=_why(event))
     progress.enqueue(name)
+
+
+def _why(event: events.RetryRequested | events.SkipRequested | events.RestartRequested) -> dict[str, Json]:
+    return {"reason": event.reason} if event.reason else {}
 
 
 def _resume(progress: Progress) -> None:
@@ -272,16 +335,28 @@ def _resume(progress: Progress) -> None:
 
 def _skipped(progress: Progress, event: events.SkipRequested) -> str | None:
     task = progress.tasks.get(event.task)
-    if progress.phase not in ("active", "failed"):
+    if progress.phase not in (*MOVING, "failed"):
         return f"The job is {progress.phase}."
     if task is None or not (task.dead_letter or task.status in (WAITING, RETRYING)):
         return "Only a failed or waiting task can be skipped."
-    if progress.failure is not None and progress.failure["task"] == event.task:
+    if progress.phase == "failed" and progress.failure is not None and progress.failure["task"] == event.task:
         _resume(progress)
     progress.close_work(event.task, "skipped")
     progress.finish(event.task, event.output, event.outcome, by_hand=True)
-    progress.record("task.skipped", event.task, output=event.output, outcome=event.outcome, actor=event.actor)
-    progress.leave(event.task)
+    details = {"output": event.output, "outcome": event.outcome, "actor": event.actor, "data": _why(event)}
+    progress.record("task.skipped", event.task, **details)
+    progress.go_on(event.task)
+    return None
+
+
+def _restarted(progress: Progress, event: events.RestartRequested) -> str | None:
+    if progress.phase not in ("active", "failed"):
+        return f"The job is {progress.phase}."
+    if event.task not in progress.tasks or event.task not in progress.definition.tasks:
+        return f"The job has not reached the task {event.task}."
+    _resume(progress)
+    progress.restart(event.task)
+    progress.record("task.restarted", event.task, actor=event.actor, data=_why(event))
     return None
 
 
@@ -291,8 +366,12 @@ HANDLERS: dict[type, Callable[[Progress, Any], str | None]] = {
     events.TaskParked: _parked,
     events.TaskFailed: _failed,
     events.Responded: _responded,
+    events.EventReceived: _event_received,
+    events.ChildrenFinished: _children_finished,
+    events.ChildrenFailed: _children_failed,
     events.TimePassed: _time_passed,
     events.CancelRequested: _cancelled,
     events.RetryRequested: _retried,
     events.SkipRequested: _skipped,
+    events.RestartRequested: _restarted,
 }

@@ -15,6 +15,21 @@ from .expressions import Expression
 from .graph import Graph
 from .templates import Template
 
+RUN_BY_WORKER = frozenset({"plugin", "http"})
+"""The types whose work a worker does, between two commits; all others are started where they are decided."""
+
+_UNDO = "undo:"
+
+
+def compensation_of(task: str) -> str:
+    """The name under which the undoing of a task has its state, its runs and its history. No task can have it."""
+    return _UNDO + task
+
+
+def compensated_task(name: str) -> str | None:
+    """The task that a name of `compensation_of` undoes; None for any other name."""
+    return name.removeprefix(_UNDO) if name.startswith(_UNDO) else None
+
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
@@ -35,7 +50,9 @@ class RetryPolicy:
 class Task:
     """One node. `spec` is its document; the typed fields below are read from it, None or empty where it has none.
 
-    `timeout` bounds one attempt: the executor enforces it while a plugin runs, the engine while a task waits.
+    `timeout` bounds one attempt: the executor enforces it while a step runs, the engine while a task waits. `inner` is
+    the document of the task that a `map` runs for each item. `queue` of a `plugin` or `http` task sends it to the
+    clusters of that name, as a child job.
     """
 
     name: str
@@ -63,6 +80,23 @@ class Task:
     wait_until: Template | None = None
     error: str | None = None
     cause: Template | None = None
+    method: str | None = None
+    url: Template | None = None
+    headers: Template | None = None
+    body: Template | None = None
+    expect: tuple[int, ...] = ()
+    correlation_key: Template | None = None
+    workflow: str | None = None
+    version: int | None = None
+    items: Template | None = None
+    inner: Mapping[str, Json] | None = None
+    max_concurrency: int | None = None
+    tolerated_failures: int = 0
+    follow_up: timedelta | None = None
+    quorum: Json = None
+    constraints: Json = None
+    escalate: Json = None
+    resource: str | None = None
     spec: Mapping[str, Json] = field(default_factory=dict)
 
 
@@ -105,6 +139,34 @@ class Definition:
     sla_due: timedelta | None
     priority: int
     document: Mapping[str, Json]
+    sla_calendar: str | None = None
+    max_concurrency: int | None = None
+    rate_limit: tuple[int, timedelta] | None = None
+    on_failure: str | None = None
+    fragment: str = ""
+    """The path of the one task, in its parent's definition, that this was cut out of; empty for a whole definition."""
+
+    def task(self, name: str) -> Task:
+        """A task, or the compensation of one under the name that `compensation_of` gives it. KeyError for neither."""
+        return self.tasks[name] if name in self.tasks else self._compensations[name]
+
+    @cached_property
+    def _compensations(self) -> Mapping[str, Task]:
+        """For every task that can be undone the step that undoes it, retried and limited as the task itself."""
+        return {
+            compensation_of(task.name): Task(
+                name=compensation_of(task.name),
+                type="plugin",
+                title=f"Undo {task.title}",
+                retry=task.retry,
+                timeout=task.timeout,
+                plugin=task.compensate,
+                resource=task.resource,
+                spec={"type": "plugin", "plugin": task.compensate},
+            )
+            for task in self.tasks.values()
+            if task.compensate is not None
+        }
 
     @cached_property
     def graph(self) -> Graph:

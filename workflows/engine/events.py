@@ -6,8 +6,9 @@ task runs and the history) and commands (what someone else has to do now, inside
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from .contract import Json
 
@@ -76,16 +77,49 @@ class Responded:
 
 
 @dataclass(frozen=True, slots=True)
+class EventReceived:
+    """An event came that an `event` task waits for; `data` becomes its output."""
+
+    task: str
+    iteration: int
+    data: Json = None
+    event_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChildrenFinished:
+    """Every child job of one attempt of a task has ended, and few enough failed. `output` is the task's output."""
+
+    task: str
+    iteration: int
+    attempt: int
+    output: Json = None
+    outcome: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChildrenFailed:
+    """More child jobs of one attempt failed than the task tolerates: the error is the first one's."""
+
+    task: str
+    iteration: int
+    attempt: int
+    error: str
+    cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class TimePassed:
     """The clock moved: whatever is due at `now` happens (waits end, retries start, timeouts strike)."""
 
 
 @dataclass(frozen=True, slots=True)
 class CancelRequested:
-    """An operator or an upstream system cancels the job."""
+    """An operator or an upstream system cancels the job; with `compensate`, what it has done is undone first."""
 
     actor: str = ""
     reason: str = ""
+    compensate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +129,7 @@ class RetryRequested:
     task: str | None = None
     input: Json | Unset = UNSET
     actor: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +140,16 @@ class SkipRequested:
     output: Json = None
     actor: str = ""
     outcome: str | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RestartRequested:
+    """An operator starts a task, and everything downstream of it, again as a new iteration."""
+
+    task: str
+    actor: str = ""
+    reason: str = ""
 
 
 Event = (
@@ -113,10 +158,14 @@ Event = (
     | TaskParked
     | TaskFailed
     | Responded
+    | EventReceived
+    | ChildrenFinished
+    | ChildrenFailed
     | TimePassed
     | CancelRequested
     | RetryRequested
     | SkipRequested
+    | RestartRequested
 )
 
 
@@ -140,8 +189,14 @@ class OpenWork:
     outcomes: tuple[str, ...] = ()
     form: Json = None
     due_at: datetime | None = None
+    """When it is due around the clock; whoever opens it may know a working calendar, and counts `due` by that."""
+    due: timedelta | None = None
+    follow_up: timedelta | None = None
     assignee: str | None = None
     priority: int = 50
+    quorum: Json = None
+    constraints: Json = None
+    escalate: Json = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +220,60 @@ class Publish:
     queue: str | None = None
 
 
-Command = OpenWork | WithdrawWork | Publish
+@dataclass(frozen=True, slots=True)
+class AwaitEvent:
+    """Tell this task when an event of that type comes, or came and has not expired. No key: the job's own reference."""
+
+    task: str
+    iteration: int
+    attempt: int
+    event: str
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StopAwaiting:
+    """The event is no longer wanted."""
+
+    task: str
+    iteration: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartChildren:
+    """Run child jobs and say when they have ended: `kind` is map, workflow or queue.
+
+    `items` has one value for each child. For `workflow` it is the child's input, and `workflow` and `version` say what
+    it runs (no version: the newest). For `map` and `queue` the children run the task itself as a fragment of this
+    definition, and `names` are the roots its expressions read, as they are now.
+    """
+
+    task: str
+    iteration: int
+    attempt: int
+    kind: str
+    items: tuple[Json, ...]
+    names: Mapping[str, Json] = field(default_factory=dict)
+    workflow: str | None = None
+    version: int | None = None
+    queue: str | None = None
+    priority: int = 50
+    max_concurrency: int | None = None
+    tolerated_failures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CloseChildren:
+    """The children are no longer wanted: those that have not ended are cancelled."""
+
+    task: str
+    iteration: int
+    attempt: int
+    reason: str
+
+
+Command = OpenWork | WithdrawWork | Publish | AwaitEvent | StopAwaiting | StartChildren | CloseChildren
 
 
 # ---- records --------------------------------------------------------------------------------------------------------
@@ -177,8 +285,9 @@ class Record:
 
     `event` is one of `task.completed`, `task.failed` (no retrier, no handler: a dead letter), `task.retrying`,
     `task.caught` (an `on_error` transition took it), `task.parked`, `task.skipped` (dead path, or by hand when `actor`
-    is set), `task.withdrawn`, `task.retried` (by hand), `loop.taken`, `response.ignored`, `job.started`, `job.done`,
-    `job.failed`, `job.cancelled`.
+    is set), `task.withdrawn`, `task.retried` and `task.restarted` (by hand), `loop.taken`, `response.ignored`,
+    `job.started`, `job.done`, `job.failed`, `job.compensating`, `job.cancelled`. The undoing of a task has records of
+    its own, under the name that `definition.compensation_of` gives it.
     """
 
     event: str

@@ -21,12 +21,14 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """An expression and where it stands: in which task (None: the output of the job), and whether it is a `when`."""
+    """An expression and where it stands: in which task (None: the output of the job), whether it is a `when`, and
+    whether it is inside a `map`, where there is `item`."""
 
     pointer: str
     expression: Expression
     task: str | None
     in_when: bool = False
+    in_map: bool = False
 
 
 @dataclass
@@ -35,6 +37,9 @@ class Report:
 
     known_plugins: Container[str] | None = None
     known_departments: Container[str] | None = None
+    known_calendars: Container[str] | None = None
+    in_map: bool = False
+    """True while the inner task of a `map` is looked at."""
     faults: list[Fault] = field(default_factory=list)
     uses: list[Use] = field(default_factory=list)
 
@@ -44,7 +49,7 @@ class Report:
     def expression(self, pointer: str, text: str, task: str | None, in_when: bool = False) -> None:
         """Note an expression for the pass over names, or that it does not parse."""
         try:
-            self.uses.append(Use(pointer, compiled(text), task, in_when))
+            self.uses.append(Use(pointer, compiled(text), task, in_when, self.in_map))
         except ExpressionSyntaxError as error:
             self.add(pointer, "expression_syntax", str(error))
 

@@ -32,6 +32,27 @@ def parse(document: Mapping[str, Json]) -> Definition:
     faults = validate(document)
     if faults:
         raise InvalidDefinition(faults)
+    return _build(document)
+
+
+def fragment(definition: Definition, path: str) -> Definition:
+    """The one task that child jobs run, as a definition of its own: `path` names a `map` task, whose inner task it is,
+    or a task with a queue; names are joined by `/` where a map holds a map. Raises KeyError for any other path.
+    """
+    for name in path.split("/"):
+        task = definition.tasks[name]
+        spec = dict(task.spec if task.inner is None else task.inner)
+        for field in ("queue", *(("join", "split", "compensate", "retry") if task.inner is None else ())):
+            spec.pop(field, None)
+        if spec["type"] == "external" and "queue" in (task.inner or {}):
+            spec["queue"] = (task.inner or {})["queue"]
+        document = {"name": definition.name, "title": definition.title, "tasks": {name: spec}}
+        definition = _build(document, fragment=path)
+    return definition
+
+
+def _build(document: Mapping[str, Json], fragment: str = "") -> Definition:
+    rate = document.get("rate_limit")
     return Definition(
         name=document["name"],
         title=document.get("title", document["name"]),
@@ -45,6 +66,11 @@ def parse(document: Mapping[str, Json]) -> Definition:
         sla_due=_duration(document.get("sla", {}), "due"),
         priority=document.get("priority", DEFAULT_PRIORITY),
         document=document,
+        sla_calendar=document.get("sla", {}).get("calendar"),
+        max_concurrency=document.get("max_concurrency"),
+        rate_limit=None if rate is None else (rate["limit"], parse_duration(rate["per"])),
+        on_failure=document.get("on_failure"),
+        fragment=fragment,
     )
 
 
@@ -84,6 +110,23 @@ def _task(name: str, spec: Mapping[str, Json]) -> Task:
         wait_until=_template(spec, "until"),
         error=spec.get("error"),
         cause=_template(spec, "cause"),
+        method=spec.get("method", "GET") if kind == "http" else None,
+        url=_template(spec, "url"),
+        headers=_template(spec, "headers"),
+        body=_template(spec, "body"),
+        expect=tuple(spec.get("expect", ())),
+        correlation_key=_template(spec, "correlation_key"),
+        workflow=spec.get("workflow"),
+        version=spec.get("version"),
+        items=_template(spec, "items"),
+        inner=spec.get("task"),
+        max_concurrency=spec.get("max_concurrency"),
+        tolerated_failures=spec.get("tolerated_failures", 0),
+        follow_up=_duration(spec, "follow_up"),
+        quorum=spec.get("quorum"),
+        constraints=spec.get("constraints"),
+        escalate=spec.get("escalate"),
+        resource=spec.get("resource"),
         spec=spec,
     )
 

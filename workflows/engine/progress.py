@@ -21,11 +21,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from . import retry, starting
+from . import compensation, retry, starting
 from .contract import Json
-from .definition import Definition, Transition
+from .definition import RUN_BY_WORKER, Definition, Transition, compensated_task
 from .durations import format_timestamp
-from .events import Command, Record, WithdrawWork
+from .events import CloseChildren, Command, Record, StopAwaiting, WithdrawWork
 from .exceptions import ExpressionError
 from .scope import names_of
 from .state import (
@@ -33,6 +33,7 @@ from .state import (
     DEAD,
     DONE,
     FAILED,
+    MOVING,
     PENDING,
     READY,
     RETRYING,
@@ -60,6 +61,8 @@ class Progress:
         self.finished: list[tuple[str, int]] = list(state.finished)
         self.phase = state.phase
         self.failure = state.failure
+        self.undo: list[tuple[str, int]] = list(state.undo)
+        self.ending = state.ending
         self.commands: list[Command] = []
         self.records: list[Record] = []
         self.queue: deque[str] = deque()
@@ -75,6 +78,8 @@ class Progress:
             active=tuple(self.active),
             finished=tuple(self.finished),
             failure=self.failure,
+            undo=tuple(self.undo),
+            ending=self.ending,
         )
 
     def names(self, extra: dict[str, Json] | None = None) -> dict[str, Any]:
@@ -110,12 +115,13 @@ class Progress:
         self.enqueue(name)
 
     def enqueue(self, name: str) -> None:
-        if self.definition.tasks[name].type != "plugin":
+        task = self.definition.task(name)
+        if task.type not in RUN_BY_WORKER or task.queue is not None:
             self.queue.append(name)
 
     def run(self) -> None:
         """Start every task that needs no worker, and what follows from it, until none is left."""
-        while self.queue and self.phase == "active":
+        while self.queue and self.phase in MOVING:
             name = self.queue.popleft()
             # A loop that was taken meanwhile may have withdrawn it.
             if self.tasks[name].status != READY:
@@ -131,7 +137,14 @@ class Progress:
         """The task ended well; what follows from it is settled."""
         self.finish(name, output, outcome)
         self.record("task.completed", name, output=output, outcome=outcome, actor=actor)
-        self.leave(name)
+        self.go_on(name)
+
+    def go_on(self, name: str) -> None:
+        """What follows from a task that has ended well, or from a compensation."""
+        if compensated_task(name) is None:
+            self.leave(name)
+        else:
+            compensation.undone(self)
 
     def finish(self, name: str, output: Json, outcome: str | None, by_hand: bool = False) -> None:
         """Mark the task done, without following its transitions."""
@@ -148,10 +161,16 @@ class Progress:
         )
         self.put(name, done)
         run = (name, before.iteration)
+        if compensated_task(name) is not None:
+            return
         # A run that finished, failed on its transitions and was repeated finished only now.
         if run in self.finished:
             self.finished.remove(run)
         self.finished.append(run)
+        if run in self.undo:
+            self.undo.remove(run)
+        if self.definition.tasks[name].compensate is not None and not by_hand:
+            self.undo.append(run)
 
     def leave(self, name: str) -> None:
         """Take the transitions that hold after the task ended well."""
@@ -231,9 +250,10 @@ class Progress:
     def fail_attempt(self, name: str, error: str, cause: str) -> None:
         """One attempt failed: tried again, caught by a transition, or left for a person."""
         task = self.tasks[name]
-        index = retry.find(self.definition.tasks[name], error)
+        policies = self.definition.task(name)
+        index = retry.find(policies, error)
         if index is not None:
-            policy = self.definition.tasks[name].retry[index]
+            policy = policies.retry[index]
             granted = task.retries.get(str(index), 0)
             if retry.may_retry(policy, granted):
                 seed = f"{self.state.job_id}/{name}/{task.iteration}/{task.attempt}"
@@ -278,7 +298,7 @@ class Progress:
 
     def _catcher(self, name: str, error: str, cause: str) -> Transition | None:
         names: dict[str, Any] | None = None
-        for transition in self.definition.outgoing[name]:
+        for transition in self.definition.outgoing.get(name, ()):
             if not transition.catches(error):
                 continue
             # A loop that is used up cannot catch the news that it is used up.
@@ -295,6 +315,7 @@ class Progress:
         """A dead letter: the task waits for a person, the other branches go on."""
         self._mark_failed(name, error, cause, keep=keep, loop=loop)
         self.record("task.failed", name, error=error, cause=cause)
+        compensation.after_failure(self, {"name": error, "cause": cause, "task": name})
 
     def _mark_failed(
         self, name: str, error: str, cause: str, keep: bool, caught: bool = False, loop: int | None = None
@@ -316,11 +337,15 @@ class Progress:
     def _take_loop(self, loop: Transition) -> None:
         count = self.loops[loop.index] = self.loops.get(loop.index, 0) + 1
         self.record("loop.taken", loop.source, data={"to": loop.target, "count": count})
-        reset = self.definition.reset_by(loop.target)
+        self.restart(loop.target)
+
+    def restart(self, target: str) -> None:
+        """Start the target as a new iteration, with everything downstream of it reset."""
+        reset = self.definition.reset_by(target)
         members = set(reset)
         for name in reset:
             self._reset(name, members)
-        self.enter(loop.target)
+        self.enter(target)
         self.settle(name for name in reset if self.definition.tasks[name].join == "any")
 
     def _reset(self, name: str, members: set[str]) -> None:
@@ -345,10 +370,16 @@ class Progress:
         self.record("task.withdrawn", name, data={"reason": reason})
 
     def close_work(self, name: str, reason: str) -> None:
-        """Take back the open request of a waiting task, if it has one."""
+        """Take back what a waiting task has asked for."""
         task = self.tasks[name]
-        if task.status == WAITING and task.kind in ("human", "external"):
+        if task.status != WAITING:
+            return
+        if task.kind in ("human", "external"):
             self.commands.append(WithdrawWork(name, task.iteration, reason))
+        elif task.kind == "event":
+            self.commands.append(StopAwaiting(name, task.iteration, task.attempt))
+        elif task.kind == "children":
+            self.commands.append(CloseChildren(name, task.iteration, task.attempt, reason))
 
     def is_active(self, name: str) -> bool:
         return name in self.tasks and self.tasks[name].status in ACTIVE

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from .contract import Json
 from .definition import Definition
+from .durations import format_timestamp
 from .state import JobState, TaskState
+from .syntax import Path
 
 
 class TasksView(Mapping[str, Any]):
@@ -43,6 +46,34 @@ class TasksView(Mapping[str, Any]):
 def names_of(
     definition: Definition, state: JobState, tasks: Mapping[str, TaskState], extra: Mapping[str, Json] | None = None
 ) -> dict[str, Any]:
-    """The roots an expression may name: `input`, `tasks` and `job`, and in a `when` those in `extra`."""
+    """The roots an expression may name: `input`, `tasks` and `job`, and in a `when` those in `extra`.
+
+    A fragment was given the names its parent had, with `item` and `index` in a map, and knows no others.
+    """
+    if definition.fragment:
+        return {**state.input, **(extra or {})}
     job = {"id": state.job_id, "created_at": state.created_at, "priority": state.priority}
     return {"input": state.input, "tasks": TasksView(definition, tasks), "job": job, **(extra or {})}
+
+
+def captured(names: Mapping[str, Any], paths: Iterable[Path]) -> dict[str, Json]:
+    """What of `names` the given paths read, as JSON: what a fragment is given on its way.
+
+    Whole values are taken for `input`, `item` and `job`, and for `tasks` only those that are named. What is missing
+    stays missing, for the expression to stumble on.
+    """
+    found: dict[str, Json] = {}
+    for root, *rest in paths:
+        if not isinstance(root, str) or root not in names:
+            continue
+        if root == "tasks":
+            name = rest[0] if rest else None
+            if isinstance(name, str) and name in names["tasks"]:
+                found.setdefault("tasks", {})[name] = dict(names["tasks"][name])
+        elif root == "job":
+            moment = names["job"]["created_at"]
+            created_at = format_timestamp(moment) if isinstance(moment, datetime) else moment
+            found["job"] = {**names["job"], "created_at": created_at}
+        else:
+            found[root] = names[root]
+    return found

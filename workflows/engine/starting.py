@@ -12,31 +12,63 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from .contract import Json
-from .definition import Task
+from .definition import RUN_BY_WORKER, Task
 from .durations import format_timestamp, parse_duration, parse_timestamp
-from .events import OpenWork, Publish, Unset
+from .events import AwaitEvent, OpenWork, Publish, StartChildren, Unset
 from .exceptions import ExpressionError, InvalidDuration, InvalidTimestamp
+from .scope import captured
 from .state import WAITING
+from .syntax import Path
 from .templates import Template, as_text
 
 if TYPE_CHECKING:
     from .progress import Progress
 
+MAX_ITEMS = 1_000_000
+INVALID = "ValidationError"
+GIVEN = "given"
+"""The name under which a fragment is given an input that was evaluated by its parent."""
+
 
 def start(progress: Progress, name: str) -> None:
     """Start a task that is ready and needs no worker."""
-    task = progress.definition.tasks[name]
-    STARTERS[task.type](progress, task)
+    task = progress.definition.task(name)
+    starter = _start_elsewhere if task.queue is not None and task.type in RUN_BY_WORKER else STARTERS[task.type]
+    starter(progress, task)
 
 
 def evaluated_input(task: Task, override: Json | Unset, names: Mapping[str, Any], *templates: Template | None) -> Json:
     """What the task works on: what a person put there, its first template that is given, or the input of the job."""
     if not isinstance(override, Unset):
         return override
+    if GIVEN in names:
+        return names[GIVEN]
     for template in (*templates, task.input):
         if template is not None:
             return template.evaluate(names)
-    return names["input"]
+    return names["item"] if "item" in names else names.get("input")
+
+
+def http_request(task: Task, override: Json | Unset, names: Mapping[str, Any]) -> Json:
+    """The request of an `http` task: `{"method", "url", "headers", "body"}`, the body only where it has one. A person
+    who edits the input edits this."""
+    if not isinstance(override, Unset):
+        return override
+    if GIVEN in names:
+        return names[GIVEN]
+    request: dict[str, Json] = {
+        "method": task.method,
+        "url": "" if task.url is None else as_text(task.url.evaluate(names)),
+        "headers": {} if task.headers is None else _texts(task.headers.evaluate(names)),
+    }
+    body = task.body or task.input
+    if body is not None:
+        request["body"] = body.evaluate(names)
+    return request
+
+
+def _texts(values: Mapping[str, Json]) -> dict[str, Json]:
+    return {key: as_text(value) for key, value in values.items()}
 
 
 def _input(progress: Progress, task: Task, *templates: Template | None) -> Json:
@@ -59,8 +91,9 @@ def _start_fail(progress: Progress, task: Task) -> None:
     error = task.error or "Failed"
     cause = "" if task.cause is None else as_text(task.cause.evaluate(progress.names()))
     progress.bury(task.name, error, cause)
-    progress.failure = {"name": error, "cause": cause, "task": task.name}
-    progress.phase = "failed"
+    if progress.phase == "active":  # its failure may be what the others are undone for
+        progress.failure = {"name": error, "cause": cause, "task": task.name}
+        progress.phase = "failed"
 
 
 def _start_wait(progress: Progress, task: Task) -> None:
@@ -110,13 +143,119 @@ def _open_work(progress: Progress, task: Task, data: Json, **place: str | None) 
             outcomes=task.outcomes,
             form=task.form,
             due_at=None if task.due is None else progress.now + task.due,
+            due=task.due,
+            follow_up=task.follow_up,
             assignee=assignee,
+            quorum=task.quorum,
+            constraints=task.constraints,
+            escalate=task.escalate,
             priority=progress.state.priority if task.priority is None else task.priority,
             **place,
         )
     )
     park(progress, task.name, task.type, timeout=task.timeout, department=task.department, queue=task.queue)
     return position
+
+
+def _start_event(progress: Progress, task: Task) -> None:
+    standing = progress.tasks[task.name]
+    key = None
+    if task.correlation_key is not None:
+        key = as_text(task.correlation_key.evaluate(progress.names()))
+    progress.commands.append(AwaitEvent(task.name, standing.iteration, standing.attempt, str(task.event), key))
+    reason = str(task.event) if key is None else f"{task.event} {key}"
+    park(progress, task.name, "event", timeout=task.timeout, reason=reason)
+
+
+def _start_workflow(progress: Progress, task: Task) -> None:
+    given = _input(progress, task)
+    _start_children(progress, task, "workflow", (given,), workflow=task.workflow, version=task.version)
+
+
+def _start_map(progress: Progress, task: Task) -> None:
+    override = progress.tasks[task.name].input
+    names = progress.names()
+    items = override
+    if isinstance(override, Unset):
+        items = None if task.items is None else task.items.evaluate(names)
+    if not isinstance(items, list):
+        progress.fail_attempt(task.name, INVALID, f"The items of a map are a list, not {_kind(items)}.")
+    elif len(items) > MAX_ITEMS:
+        progress.fail_attempt(task.name, INVALID, f"A map runs over {MAX_ITEMS} items at most, not {len(items)}.")
+    elif not items:
+        progress.complete(task.name, [])
+    else:
+        _start_children(
+            progress,
+            task,
+            "map",
+            tuple(items),
+            names=captured(names, _inner_paths(task)),
+            queue=(task.inner or {}).get("queue") if (task.inner or {}).get("type") in RUN_BY_WORKER else None,
+            max_concurrency=task.max_concurrency,
+            tolerated_failures=task.tolerated_failures,
+        )
+
+
+def _start_elsewhere(progress: Progress, task: Task) -> None:
+    """A step with a queue of its own: evaluated here, run by the clusters of that queue as a child job."""
+    override = progress.tasks[task.name].input
+    evaluate = http_request if task.type == "http" else evaluated_input
+    given = evaluate(task, override, progress.names())
+    _start_children(progress, task, "queue", (given,), queue=task.queue)
+
+
+def _start_children(
+    progress: Progress,
+    task: Task,
+    kind: str,
+    items: tuple[Json, ...],
+    *,
+    names: Mapping[str, Json] | None = None,
+    workflow: str | None = None,
+    version: int | None = None,
+    queue: str | None = None,
+    max_concurrency: int | None = None,
+    tolerated_failures: int = 0,
+) -> None:
+    standing = progress.tasks[task.name]
+    progress.commands.append(
+        StartChildren(
+            task.name,
+            standing.iteration,
+            standing.attempt,
+            kind,
+            items,
+            names=names or {},
+            workflow=workflow,
+            version=version,
+            queue=queue,
+            priority=progress.state.priority if task.priority is None else task.priority,
+            max_concurrency=max_concurrency,
+            tolerated_failures=tolerated_failures,
+        )
+    )
+    what = {"map": f"{len(items)} items", "workflow": f"the workflow {workflow}"}.get(kind, f"the queue {queue}")
+    park(progress, task.name, "children", timeout=task.timeout, queue=queue, reason=what)
+
+
+def _inner_paths(task: Task) -> list[Path]:
+    """Every name that the texts of an inner task read, at any depth."""
+    paths: list[Path] = []
+    stack: list[Json] = [task.inner]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, dict):
+            stack.extend(value.values())
+        elif isinstance(value, list):
+            stack.extend(value)
+        elif isinstance(value, str) and "${" in value:
+            paths += [path for _, expression in Template(value).expressions for path in expression.paths]
+    return paths
+
+
+def _kind(value: Json) -> str:
+    return {dict: "an object", str: "a text", bool: "true or false", type(None): "null"}.get(type(value), "a number")
 
 
 def park(
@@ -159,4 +298,7 @@ STARTERS: Mapping[str, Callable[[Progress, Task], None]] = {
     "wait": _start_wait,
     "human": _start_human,
     "external": _start_external,
+    "event": _start_event,
+    "workflow": _start_workflow,
+    "map": _start_map,
 }

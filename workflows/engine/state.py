@@ -24,7 +24,9 @@ ACTIVE: Final = frozenset({READY, WAITING, RETRYING})
 _STATUSES: Final = ACTIVE | {DONE, FAILED, SKIPPED, WITHDRAWN, PENDING}
 
 TAKEN, DEAD, SPENT = "taken", "dead", "spent"
-PHASES: Final = frozenset({"active", "done", "failed", "cancelled"})
+PHASES: Final = frozenset({"active", "compensating", "done", "failed", "cancelled"})
+MOVING: Final = frozenset({"active", "compensating"})
+"""The phases in which tasks run and timers count."""
 _TIMES: Final = frozenset({"wake_at", "timeout_at", "since"})
 
 
@@ -107,7 +109,8 @@ _TASK_DEFAULTS: Final[Mapping[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """One thing that a job waits for: `kind` is human, external, wait, retry, or plugin (a parked step)."""
+    """One thing that a job waits for: `kind` is human, external, wait, event, children, retry, or plugin (a
+    parked step)."""
 
     task: str
     iteration: int
@@ -124,7 +127,9 @@ class JobState:
     """The whole of one job.
 
     `active` names the tasks that keep the job from its end, in the order they became active; everything asked for on
-    every step is answered from it, so that the cost of a step does not grow with the size of the definition.
+    every step is answered from it, so that the cost of a step does not grow with the size of the definition. `undo`
+    has the finished runs that can be undone, in the order they finished; while the job is compensated the last of them
+    is the one at work. `ending` says who cancelled the job, and why, for when that is over.
     """
 
     input: Json
@@ -140,6 +145,8 @@ class JobState:
     finished: tuple[tuple[str, int], ...] = ()
     failure: Mapping[str, str | None] | None = None
     output: Json = None
+    undo: tuple[tuple[str, int], ...] = ()
+    ending: Mapping[str, str] | None = None
 
     @classmethod
     def new(cls, input: Json) -> JobState:
@@ -154,8 +161,8 @@ class JobState:
 
     @property
     def runnable(self) -> tuple[str, ...]:
-        """The plugin tasks to run now, in the order they became ready."""
-        if self.phase != "active":
+        """The tasks that a worker has to run now, in the order they became ready."""
+        if self.phase not in MOVING:
             return ()
         return tuple(name for name in self.active if self.tasks[name].status == READY)
 
@@ -172,7 +179,7 @@ class JobState:
     @property
     def wake_at(self) -> datetime | None:
         """The earliest timer: the end of a wait, a retry that is due, the time-out of a task or of the job."""
-        if self.phase != "active":
+        if self.phase not in MOVING:
             return None
         moments = [self.tasks[name].timer for name in self.active]
         return min((moment for moment in (*moments, self.deadline) if moment is not None), default=None)
@@ -180,7 +187,7 @@ class JobState:
     @property
     def waiting(self) -> tuple[Waiting, ...]:
         """Everything the job waits for, in the order it began to wait."""
-        if self.phase not in ("active", "failed"):
+        if self.phase not in (*MOVING, "failed"):
             return ()
         found = []
         for name in self.active:
@@ -194,18 +201,19 @@ class JobState:
     @property
     def outcome(self) -> str | None:
         """The outcome of the task that finished last."""
-        return self.tasks[self.finished[-1][0]].outcome if self.finished else None
+        last = self.tasks.get(self.finished[-1][0]) if self.finished else None
+        return None if last is None else last.outcome
 
     @property
     def error(self) -> dict[str, str | None] | None:
         """What a person has to look at: name, cause and task of the first failure that nobody handled."""
-        if self.failure is not None:
+        if self.failure is not None and not self.active:
             return dict(self.failure)
         for name in self.active:
             task = self.tasks[name]
             if task.dead_letter and task.error is not None:
                 return {"name": task.error["name"], "cause": task.error["cause"], "task": name}
-        return None
+        return None if self.failure is None else dict(self.failure)
 
     # ---- the JSON form ----
 
@@ -225,6 +233,8 @@ class JobState:
             "finished": [list(run) for run in self.finished],
             "failure": None if self.failure is None else dict(self.failure),
             "output": self.output,
+            "undo": [list(run) for run in self.undo],
+            "ending": None if self.ending is None else dict(self.ending),
         }
 
     @classmethod
@@ -247,6 +257,8 @@ class JobState:
                 finished=tuple((name, iteration) for name, iteration in data["finished"]),
                 failure=data["failure"],
                 output=data["output"],
+                undo=tuple((name, iteration) for name, iteration in data.get("undo", ())),
+                ending=data.get("ending"),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidState(f"The state cannot be read: {type(error).__name__}: {error}.") from None

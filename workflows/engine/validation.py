@@ -32,17 +32,19 @@ def validate(
     *,
     known_plugins: Container[str] | None = None,
     known_departments: Container[str] | None = None,
+    known_calendars: Container[str] | None = None,
 ) -> list[Fault]:
     """Every fault of a document, in document order within each pass; an empty list when it may be published.
 
-    Plugins and departments are checked only where the caller says which there are.
+    Plugins, departments and calendars are checked only where the caller says which there are.
     """
-    report = Report(known_plugins, known_departments)
+    report = Report(known_plugins, known_departments, known_calendars)
     if not _is_sound(report, document):
         return report.faults
     checks.check_document(report, "", document, None)
     tasks = _tasks(report, document)
     edges = _transitions(report, document, tasks)
+    _constraints(report, tasks)
     _graph(report, tasks, edges)
     if "output" in document and not isinstance(document["output"], dict):
         report.add("/output", "wrong_type", "The output of a job is a mapping, so this has to be an object.")
@@ -99,29 +101,20 @@ def _tasks(report: Report, document: Mapping[str, Json]) -> dict[str, dict[str, 
         pointer = at("/tasks", name)
         checks.slug(report, pointer, name, None)
         if checks.is_a(report, pointer, task, dict):
-            _task(report, pointer, name, task)
+            checks.check_task(report, pointer, task, name)
             found[name] = task
     return found
 
 
-def _task(report: Report, pointer: str, name: str, task: dict[str, Json]) -> None:
-    kind = task.get("type")
-    if "type" not in task:
-        report.add(at(pointer, "type"), "missing_field", f"'type' is required: one of {', '.join(checks.TYPES)}.")
-        return
-    if not isinstance(kind, str) or kind not in checks.TYPES:
-        later = isinstance(kind, str) and kind in checks.TYPES_LATER
-        detail = f"The type {kind!r} comes in a later release." if later else f"There is no type {kind!r}."
-        code = "not_supported_yet" if later else "unknown_type"
-        report.add(at(pointer, "type"), code, f"{detail} Known are {', '.join(checks.TYPES)}.")
-        return
-    checks.CHECK_TASK[kind](report, pointer, task, name)
-    if kind in checks.ONE_OF_TWO:
-        first, second = checks.ONE_OF_TWO[kind]
-        if first not in task and second not in task:
-            report.add(at(pointer, first), "missing_field", f"Either {first!r} or {second!r} is required here.")
-        elif first in task and second in task:
-            report.add(at(pointer, second), "conflict", f"Give either {first!r} or {second!r}, not both.")
+def _constraints(report: Report, tasks: Mapping[str, dict[str, Json]]) -> None:
+    """Whoever may not decide a task is named by other tasks that people decide."""
+    for name, task in tasks.items():
+        constraints = task.get("constraints")
+        others = constraints.get("not_completed_by") if isinstance(constraints, dict) else None
+        for index, other in enumerate(others if isinstance(others, list) else []):
+            pointer = at("/tasks", name, "constraints", "not_completed_by", index)
+            if isinstance(other, str) and (other not in tasks or tasks[other].get("type") != "human"):
+                report.add(pointer, "unknown_task", f"There is no human task {other!r}; name one that people decide.")
 
 
 class _Edge:
@@ -269,6 +262,8 @@ def _names(report: Report, tasks: Mapping[str, dict[str, Json]], edges: list[_Ed
 
 def _path_fault(path: Path, use: Use, tasks: Mapping[str, Json], graph: Graph) -> str | None:
     root, *rest = path
+    if use.in_map and root in ("item", "index"):
+        return None
     if root == "input" or (use.in_when and root in _TASK_FACTS):
         return None
     if root == "job":

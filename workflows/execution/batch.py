@@ -13,6 +13,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError
 
 from workflows.models.statements import Checkpoint, ClaimedJob, checkpoint, release
 
+from .children import settle
 from .exceptions import LeaseLost
 from .executor import JobRun
 
@@ -39,6 +40,7 @@ class Batch:
         self.in_time = in_time
         self.give_up = give_up
         self._advanced = False
+        self._settled: set[int] = set()
 
     @property
     def steps(self) -> int:
@@ -50,6 +52,13 @@ class Batch:
         active = list(self.runs)
         while active:
             active = self._round(active)
+            self._settle()
+
+    def _settle(self) -> None:
+        """Look after the groups whose children have just ended, each once, however many of them there are."""
+        groups = {run.job.group_id for run in self.runs if run.ended and run.job.group_id is not None}
+        settle(groups - self._settled)
+        self._settled |= groups
 
     def _round(self, active: list[JobRun]) -> list[JobRun]:
         """One step of each job; answers the jobs that can go on."""
@@ -68,7 +77,7 @@ class Batch:
                 continue
             if waiting and not run.quick:
                 self._flush(waiting)
-            if not self._survives(run, run.advance):
+            if not self._survives(run, run.advance) or run.held:
                 continue
             if run.planned is not None:
                 waiting.append((run, run.planned))

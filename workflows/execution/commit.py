@@ -3,21 +3,41 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeVar
 
 from django.db import transaction
 
+from workflows.engine.codec import event_to_json
 from workflows.engine.contract import Json, NewDocument
 from workflows.engine.definition import Definition
-from workflows.engine.events import Command, OpenWork, Publish, Record, WithdrawWork
+from workflows.engine.durations import format_timestamp
+from workflows.engine.events import (
+    AwaitEvent,
+    CloseChildren,
+    Command,
+    Event,
+    EventReceived,
+    OpenWork,
+    Publish,
+    Record,
+    StartChildren,
+    StopAwaiting,
+    WithdrawWork,
+)
 from workflows.engine.state import JobState
-from workflows.models import Document, Job, JobStatus, TaskRunStatus, uuid7
+from workflows.models import FINISHED, Document, Job, JobStatus, TaskRunStatus, uuid7
 from workflows.models.statements import Checkpoint, ClaimedJob, HistoryRow, MessageRow, RunRow, checkpoint
 from workflows.models.statements.portable import checkpoint as checkpoint_under_lock
 
 from .attachments import discard, stored
+from .children import close_children, start_children
+from .events import await_events, stop_awaiting
+from .gates import leave_job, leave_steps
+from .lateness import due_after
+from .letters import bury
 from .parking import ParkedJob, Refusal, open_work, withdraw_work
 
 RUN_STATUS = {
@@ -30,6 +50,10 @@ RUN_STATUS = {
     "task.withdrawn": TaskRunStatus.WITHDRAWN,
 }
 """Which records are task runs, and what becomes of the run."""
+
+
+C = TypeVar("C", bound=Command)
+Decided = tuple[int, datetime, Event]
 
 
 class Outcome(enum.Enum):
@@ -68,17 +92,36 @@ class Step:
     target: str = ""
     """The status to move to, where it is not what the state says: a repair makes ready, a worker settles the rest."""
     refusals: list[Refusal] = field(default_factory=list)
+    decided: list[Decided] = field(default_factory=list)
+    """The events that changed the state, each with the number of records before it: for the history."""
+    left: frozenset[str] = frozenset()
+    """The tasks whose slots of a resource are given back with this commit."""
+
+    @property
+    def status(self) -> str:
+        """The status of the job once this is written."""
+        return self.target or self.state.status
+
+    @property
+    def fails(self) -> bool:
+        """True where this makes a dead letter of the job."""
+        return self.status == JobStatus.FAIL != self.job.status
+
+    @property
+    def ends_place(self) -> bool:
+        """True where the job gives up its place among those of its workflow that may run at once."""
+        limited = self.definition.max_concurrency is not None
+        return limited and not self.job.fragment and self.status in (*FINISHED, JobStatus.FAIL)
 
     @property
     def needs_transaction(self) -> bool:
-        """True where more must be written with it than one statement writes: requests, or documents."""
-        return bool(self.facts.documents) or any(isinstance(c, OpenWork | WithdrawWork) for c in self.commands)
+        """True where more must be written with it than one statement writes."""
+        more = self.facts.documents or self.left or self.fails or self.ends_place
+        return bool(more) or any(not isinstance(command, Publish) for command in self.commands)
 
-    def open_requests(self, refused: Collection[tuple[str, int]]) -> list[OpenWork]:
-        return [c for c in self.commands if isinstance(c, OpenWork) and (c.task, c.iteration) not in refused]
-
-    def withdrawals(self, refused: Collection[tuple[str, int]]) -> list[WithdrawWork]:
-        return [c for c in self.commands if isinstance(c, WithdrawWork) and (c.task, c.iteration) not in refused]
+    def asked(self, kind: type[C], refused: Collection[tuple[str, int]]) -> list[C]:
+        """The commands of one kind, without those of tasks that were refused."""
+        return [c for c in self.commands if isinstance(c, kind) and (c.task, c.iteration) not in refused]
 
 
 def commit(
@@ -89,9 +132,8 @@ def commit(
     `owner` is the worker that holds the lease; without one the caller holds the row's lock. `refused` are requests
     that were tried before and could not be opened. On REFUSED, `step.refusals` says why.
     """
-    opens, withdrawals = step.open_requests(refused), step.withdrawals(refused)
     planned = plan(step, release=release)
-    if not (opens or withdrawals or step.facts.documents) and owner is not None:
+    if not step.needs_transaction and owner is not None:
         # The common case is one statement, which is a transaction of its own.
         return Outcome.WRITTEN if checkpoint(owner, [planned]) else Outcome.GUARDED
     documents = stored(step.job.id, step.facts.documents)
@@ -101,9 +143,7 @@ def commit(
             if not written:
                 discard(documents)
                 return Outcome.GUARDED
-            withdraw_work([(step.job.id, command) for command in withdrawals])
-            parked = ParkedJob(step.job.id, step.job.workflow, step.job.correlation_id)
-            step.refusals = open_work([(parked, command) for command in opens])
+            step.refusals = _carry_out(step, refused)
             if step.refusals:
                 raise _Undo
             Document.objects.bulk_create(documents)
@@ -116,10 +156,30 @@ def commit(
     return Outcome.WRITTEN
 
 
+def _carry_out(step: Step, refused: Collection[tuple[str, int]]) -> list[Refusal]:
+    """Everything that goes with the step besides its own rows; answers the requests that could not be opened."""
+    job = step.job
+    withdraw_work([(job.id, command) for command in step.asked(WithdrawWork, refused)])
+    stop_awaiting(job.id, step.asked(StopAwaiting, refused))
+    close_children(job.id, step.asked(CloseChildren, refused))
+    parked = ParkedJob(job.id, job.workflow, job.correlation_id, job.version, job.fragment)
+    refusals = open_work([(parked, command) for command in step.asked(OpenWork, refused)])
+    refusals += await_events(parked, step.asked(AwaitEvent, refused))
+    refusals += start_children(parked, step.asked(StartChildren, refused))
+    if refusals:
+        return refusals
+    if step.left:
+        leave_steps(job.id, step.left)
+    if step.ends_place:
+        leave_job(job)
+    if step.fails:
+        bury(step)
+    return []
+
+
 def plan(step: Step, *, release: bool) -> Checkpoint:
     """The rows that a step changes. The status moves by its FSM edge here; the guard makes the move stick or not."""
-    job, state = step.job, step.state
-    status = step.target or state.status
+    job, state, status = step.job, step.state, step.status
     if status != job.status:  # most steps do not move the job, and a model instance is dear
         Job(id=job.id, status=job.status).move_to(status)
     history = [_history_row(record, step) for record in step.records]
@@ -127,6 +187,9 @@ def plan(step: Step, *, release: bool) -> Checkpoint:
         if not history:
             history.append(HistoryRow(at=step.now, event=f"job.{status.lower()}", actor=step.actor))
         history[-1].from_status, history[-1].to_status = job.status, status
+    runs = _run_rows(step)
+    _add_decided(step, history, runs)
+    due_at, due_paused_at = due_after(step)
     return Checkpoint(
         job_id=job.id,
         fence=job.fence,
@@ -140,10 +203,31 @@ def plan(step: Step, *, release: bool) -> Checkpoint:
         wake_at=state.wake_at if status == JobStatus.PEND else None,
         output=state.output if status == JobStatus.DONE else None,
         error=state.error,
+        due_at=due_at,
+        due_paused_at=due_paused_at,
         history=history,
-        runs=_run_rows(step),
+        runs=runs,
         messages=_message_rows(step),
     )
+
+
+def _add_decided(step: Step, history: list[HistoryRow], runs: Sequence[RunRow]) -> None:
+    """Put the engine's events into the rows they led to, so that a replay finds them in their order.
+
+    An output that a run of the same commit holds is not written twice: the event says that it is there.
+    """
+    outputs = {(run.task, run.iteration): run.output for run in runs if run.status == TaskRunStatus.DONE}
+    if step.decided and not history:
+        history.append(HistoryRow(at=step.now, event="job.advanced", actor=step.actor))
+    for place, now, event in step.decided:
+        data = event_to_json(event)
+        name = "data" if isinstance(event, EventReceived) else "output"
+        run = (data.get("task"), data.get("iteration"))
+        if data.get(name) is not None and run in outputs and outputs[run] is data[name]:
+            del data[name]
+            data["in_run"] = name
+        row = history[min(place, len(history) - 1)]
+        row.decided = [*(row.decided or ()), {"now": format_timestamp(now), **data}]
 
 
 def _history_row(record: Record, step: Step) -> HistoryRow:
@@ -176,7 +260,7 @@ def _run_rows(step: Step) -> list[RunRow]:
         attempt = max(record.attempt, 1)
         run = (record.task, attempt)
         request = requests.get((record.task, record.iteration))
-        department = step.definition.tasks[record.task].department
+        department = step.definition.task(record.task).department
         rows[(record.task, record.iteration, attempt)] = RunRow(
             task=record.task,
             iteration=record.iteration,

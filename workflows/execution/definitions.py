@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from workflows.engine.definition import Definition as CompiledDefinition
+from workflows.engine.parsing import fragment as cut_out
 from workflows.engine.parsing import parse
 from workflows.models import Definition
 
@@ -26,8 +27,16 @@ def one_task_document(job_type: str) -> dict[str, object]:
 
 
 @lru_cache(maxsize=512)
-def get_definition(workflow: str, version: int) -> CompiledDefinition:
-    """The compiled definition a job runs on. DefinitionNotFound where that version was never published."""
+def get_definition(workflow: str, version: int, fragment: str = "") -> CompiledDefinition:
+    """The compiled definition a job runs on; with `fragment`, the one task of it that a child job runs.
+
+    DefinitionNotFound where that version was never published, or has no such task.
+    """
+    if fragment:
+        try:
+            return cut_out(get_definition(workflow, version), fragment)
+        except KeyError:
+            raise DefinitionNotFound(f"Version {version} of {workflow} has no task {fragment} to run apart.") from None
     if version == ONE_TASK:
         return parse(one_task_document(workflow))
     row = Definition.objects.filter(name=workflow, version=version).first()

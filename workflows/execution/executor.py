@@ -12,12 +12,14 @@ from workflows.engine.codec import event_from_json
 from workflows.engine.decide import decide
 from workflows.engine.events import Command, Event, JobStarted, Record, TaskFailed, TimePassed
 from workflows.engine.state import JobState
-from workflows.models import Job, JobStatus, Signal
+from workflows.models import FINISHED, Job, JobStatus, Signal
 from workflows.models.statements import Checkpoint, ClaimedJob, HistoryRow, checkpoint
 
-from .commit import Outcome, Step, StepFacts, commit, plan
+from .children import full_input
+from .commit import Decided, Outcome, Step, StepFacts, commit, plan
 from .definitions import get_definition
 from .exceptions import DefinitionNotFound, LeaseLost
+from .gates import enter_step
 from .steps import run_step
 
 logger = logging.getLogger(__name__)
@@ -41,17 +43,22 @@ class JobRun:
         self.steps = 0
         self.over = False
         """True once the job has stopped and its lease is given up."""
+        self.held = False
+        """True where it stopped at a limit: its next step was not begun, and nothing of it is to be written."""
         self.planned: Checkpoint | None = None
         """What is to be written after a step, where it may share a transaction with other jobs; None where it must
         not: its step may have had an effect outside that a repetition would repeat, or requests go with it."""
-        self.state = self.base = JobState.new(job.input)
+        self.input = full_input(job.input, job.group_id, job.fragment)
+        self.state = self.base = JobState.new(self.input)
         self.opening: list[Event] = []
         self.signals: list[Event] = []
         self.own: list[Event] = []
         self.records: list[Record] = []
         self.commands: list[Command] = []
+        self.decided: list[Decided] = []
         self._begun = False
         self._idempotent = True
+        self._left: frozenset[str] = frozenset()
         self._claimed_at = time.monotonic()
         self._facts = StepFacts()
 
@@ -64,7 +71,8 @@ class JobRun:
         self.begin()
         while not self.over:
             self.advance()
-            self.commit()
+            if not self.held:
+                self.commit()
         return self.steps
 
     def begin(self) -> None:
@@ -73,7 +81,7 @@ class JobRun:
             return
         self._begun = True
         try:
-            self.definition = get_definition(self.job.workflow, self.job.version)
+            self.definition = get_definition(self.job.workflow, self.job.version, self.job.fragment)
         except DefinitionNotFound as error:
             self.over = True
             fail_hard(self.job, self.owner, "DefinitionNotFound", str(error))
@@ -81,16 +89,27 @@ class JobRun:
         self._begin()
 
     @property
+    def ended(self) -> bool:
+        """True where the job is over and stands so that somebody may have waited for it."""
+        return self.over and self.job.status in (*FINISHED, JobStatus.FAIL)
+
+    @property
     def quick(self) -> bool:
         """True where the next step is known to take next to no time, so that others may wait for it."""
         runnable = self.state.runnable
-        return not runnable or _seconds.get(self.definition.tasks[runnable[0]].plugin or "", 1.0) < QUICK_SECONDS
+        return not runnable or _seconds.get(self.definition.task(runnable[0]).plugin or "", 1.0) < QUICK_SECONDS
 
     def advance(self) -> None:
-        """Run the next step, if there is one, up to the commit that must follow."""
+        """Run the next step, if there is one, up to the commit that must follow. `held` where a limit forbids it."""
         runnable = self.state.runnable
         if runnable:
-            self._execute(runnable[0])
+            task = self.definition.task(runnable[0])
+            if task.resource is not None:
+                if not enter_step(self.owner, self.job, task):
+                    self.over = self.held = True
+                    return
+                self._left |= {task.name}
+            self._execute(task.name)
         step = self._step()
         alone = not self._idempotent or step.needs_transaction
         self.planned = None if alone else plan(step, release=not self.state.runnable)
@@ -117,16 +136,27 @@ class JobRun:
         self.over = not self.state.runnable
         self.job.status = self.state.status
         self.base, self.opening, self.signals, self.own = self.state, [], [], []
-        self.records, self.commands = [], []
+        self.records, self.commands, self.decided = [], [], []
         self._facts = StepFacts()
+        self._left = frozenset()
         self._idempotent = True
 
     def _step(self) -> Step:
-        return Step(self.job, self.definition, self.state, self.records, self.commands, self._facts, self.clock())
+        return Step(
+            self.job,
+            self.definition,
+            self.state,
+            self.records,
+            self.commands,
+            self._facts,
+            self.clock(),
+            decided=self.decided,
+            left=self._left,
+        )
 
     def _begin(self) -> None:
         job = self.job
-        self.base = JobState.new(job.input) if job.state is None else JobState.from_json(job.state, job.input)
+        self.base = JobState.new(self.input) if job.state is None else JobState.from_json(job.state, self.input)
         if not self.base.started:
             self.opening = [JobStarted(str(job.id), job.created_at, job.priority)]
         self.signals = self._read_signals()
@@ -146,7 +176,7 @@ class JobRun:
 
     def _decide_all(self) -> None:
         """From the last commit through every event since, anew."""
-        self.state, self.records, self.commands = self.base, [], []
+        self.state, self.records, self.commands, self.decided = self.base, [], [], []
         for event in (*self.opening, *self.signals, *self.own):
             self._decide(event)
 
@@ -155,7 +185,10 @@ class JobRun:
         self._decide(event)
 
     def _decide(self, event: Event) -> None:
-        decision = decide(self.definition, self.state, event, self.clock())
+        now = self.clock()
+        decision = decide(self.definition, self.state, event, now)
+        if decision.state is not self.state:
+            self.decided.append((len(self.records), now, event))
         self.state = decision.state
         self.records += decision.records
         self.commands += decision.commands
@@ -165,7 +198,7 @@ class JobRun:
         self._facts.started_at[run] = self.clock()
         began = time.monotonic()
         result = run_step(self.job, self.definition, self.state, task, self.clock)
-        plugin = self.definition.tasks[task].plugin or ""
+        plugin = self.definition.task(task).plugin or ""
         _seconds[plugin] = 0.8 * _seconds.get(plugin, 0.0) + 0.2 * (time.monotonic() - began)
         self._idempotent = self._idempotent and result.idempotent
         self._facts.inputs[run] = result.input
@@ -211,6 +244,8 @@ def fail_hard(job: ClaimedJob, owner: str, error: str, cause: str) -> None:
         at=job.now,
         state=job.state if job.state is not None else JobState.new(job.input).to_json(),
         error={"name": error, "cause": cause, "task": None},
+        due_at=job.due_at,
+        due_paused_at=job.due_paused_at,
         history=[history],
     )
     if job.id not in checkpoint(owner, [step]):

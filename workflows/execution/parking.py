@@ -17,6 +17,8 @@ class ParkedJob:
     id: uuid.UUID
     workflow: str
     correlation_id: str
+    version: int = 0
+    fragment: str = ""
 
 
 @dataclass(frozen=True, slots=True)

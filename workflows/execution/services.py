@@ -28,11 +28,18 @@ class Service(Protocol):
     def run_once(self) -> dict[str, int]: ...
 
 
-EVERYWHERE: tuple[Service, ...] = (Timers(), Rescuer())
+EVERYWHERE: list[Service] = [Timers(), Rescuer()]
 """Services that every worker runs: they take rows as workers take jobs, so any number at once does no harm."""
 
-ONCE: tuple[Service, ...] = (Pruner(),)
+ONCE: list[Service] = [Pruner()]
 """Services of which one run at a time is enough: a row says when each is due, and who moves it first runs it."""
+
+
+def register_service(service: Service, *, once: bool = False) -> None:
+    """Let the workers run a service of a higher floor. Called when the applications start."""
+    services = ONCE if once else EVERYWHERE
+    if all(known.name != service.name for known in services):
+        services.append(service)
 
 
 class ServiceLoop:

@@ -19,19 +19,21 @@ from workflows.engine.contract import (
     Json,
     NewDocument,
     Parked,
+    Plugin,
     StepContext,
     StepError,
 )
-from workflows.engine.decide import step_input
+from workflows.engine.decide import step_input, undoing
 from workflows.engine.definition import Definition
 from workflows.engine.events import TaskCompleted, TaskFailed, TaskParked
 from workflows.engine.exceptions import ExpressionError
 from workflows.engine.jsonvalue import check_json
 from workflows.engine.state import JobState
-from workflows.models import Document
+from workflows.models import Document, TaskRun, TaskRunStatus
 from workflows.models.statements import ClaimedJob
 from workflows.registry import PluginNotFound, get_plugin
 
+from .http_step import IDEMPOTENT_METHODS, run_http
 from .limits import StepTimeout, time_limit
 
 logger = logging.getLogger(__name__)
@@ -54,23 +56,33 @@ class StepResult:
 def run_step(
     job: ClaimedJob, definition: Definition, state: JobState, task: str, clock: Callable[[], datetime]
 ) -> StepResult:
-    """Run the plugin of a runnable task and say what happened. Never raises for what a plugin does."""
+    """Run the work of a runnable task and say what happened. Never raises for what a plugin does."""
     entry = state.tasks[task]
-    spec = definition.tasks[task]
+    spec = definition.task(task)
 
     def failed(error: str, cause: str) -> StepResult:
         return StepResult(TaskFailed(task, entry.iteration, error, cause[:CAUSE_LENGTH]), value, idempotent=idempotent)
 
     value: Json = None
     idempotent = True
+    undoes = None
+    plugin: Plugin | None = None
     try:
-        value = step_input(definition, state, task)
-        plugin = get_plugin(spec.plugin or "")
+        undone = undoing(state, task)
+        if undone is not None:
+            undoes = _undone_run(job, *undone)
+            value = undoes["output"]
+        else:
+            value = step_input(definition, state, task)
+        if spec.type == "http":
+            idempotent = spec.method in IDEMPOTENT_METHODS
+        else:
+            plugin = get_plugin(spec.plugin or "")
+            idempotent = plugin.idempotent
     except ExpressionError as error:
         return failed("ExpressionError", str(error))
     except PluginNotFound as error:
         return failed("PluginNotFound", str(error))
-    idempotent = plugin.idempotent
     documents = JobDocuments(job)
     context = StepContext(
         job_id=str(job.id),
@@ -84,13 +96,14 @@ def run_step(
         idempotency_key=f"{job.id}:{task}:{entry.iteration}",
         fence=job.fence,
         correlation_id=job.correlation_id,
+        undoes=undoes,
         documents=documents,
         read_document=documents.read,
     )
     seconds = spec.timeout.total_seconds() if spec.timeout else settings.WORKFLOW_STEP_SECONDS
     try:
         with time_limit(seconds):
-            answer = plugin.run(context)
+            answer = run_http(spec, context) if plugin is None else plugin.run(context)
     except StepTimeout:
         return failed("Timeout", f"The step took longer than {seconds:g} seconds.")
     except StepError as error:
@@ -99,6 +112,12 @@ def run_step(
         logger.warning("Step %s of job %s raised %s", task, job.id, type(error).__name__, exc_info=True)
         return failed("Unexpected", f"{type(error).__name__}: {error}")
     return replace(_judge(answer, task, entry.iteration, value), idempotent=idempotent)
+
+
+def _undone_run(job: ClaimedJob, task: str, iteration: int) -> dict[str, Json]:
+    """The finished run that a compensation undoes."""
+    runs = TaskRun.objects.filter(job_id=job.id, task=task, iteration=iteration, status=TaskRunStatus.DONE)
+    return dict(runs.values("input", "output", "outcome").get())
 
 
 def _judge(answer: Answer | Mapping[str, Json] | None, task: str, iteration: int, value: Json) -> StepResult:

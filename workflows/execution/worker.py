@@ -27,6 +27,7 @@ from .batch import Batch
 from .doorbell import Doorbell
 from .exceptions import LeaseLost
 from .executor import fail_hard
+from .gates import admit
 from .limits import watch
 from .services import ServiceLoop
 
@@ -119,7 +120,7 @@ class JobWorker:
                 self.services.run_due()
                 jobs = claim(self.queue, self.name, settings.WORKFLOW_CLAIM_BATCH, settings.WORKFLOW_LEASE_SECONDS)
                 if jobs:
-                    self.run(jobs, until)
+                    self.run(admit(self.name, jobs), until)
                 elif not self.doorbell.wait(until - time.monotonic()) and time.monotonic() >= until:
                     break
                 if time.monotonic() >= until:
@@ -196,5 +197,5 @@ def drain(queue: str = "default", *, most: int = 100_000) -> int:
         jobs = claim(queue, worker.name, settings.WORKFLOW_CLAIM_BATCH, settings.WORKFLOW_LEASE_SECONDS)
         if not jobs:
             break
-        worker.run(jobs, float("inf"))
+        worker.run(admit(worker.name, jobs), float("inf"))
     return worker.heartbeat.steps

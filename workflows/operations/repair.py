@@ -27,7 +27,8 @@ from workflows.engine.events import (
     Unset,
 )
 from workflows.engine.state import JobState
-from workflows.execution.commit import Outcome, Step, StepFacts, commit
+from workflows.execution.children import full_input
+from workflows.execution.commit import Decided, Outcome, Step, StepFacts, commit
 from workflows.execution.definitions import get_definition
 from workflows.execution.doorbell import ring
 from workflows.execution.ranks import rank_at
@@ -92,10 +93,10 @@ def _require(job: Job, task: str, statuses: set[str], verb: str) -> None:
 def _apply(job: Job, event: Event, actor: str) -> Job:
     """Decide on the event, after the facts that came in before it, and write what follows. The caller has the lock."""
     now = timezone.now()
-    definition = get_definition(job.workflow, job.version)
-    state = (
-        JobState.new(job.data.input) if job.data.state is None else JobState.from_json(job.data.state, job.data.input)
-    )
+    definition = get_definition(job.workflow, job.version, job.fragment)
+    given = full_input(job.data.input, job.group_id, job.fragment)
+    state = JobState.new(given) if job.data.state is None else JobState.from_json(job.data.state, given)
+    decided: list[Decided] = []
     records: list[Record] = []
     commands: list[Command] = []
     events: list[Event] = []
@@ -106,13 +107,17 @@ def _apply(job: Job, event: Event, actor: str) -> Job:
         events += [event_from_json(row.event) for row in rows]
     for fact in (*events, event):
         decision = decide(definition, state, fact, now)
+        if decision.state is not state:
+            decided.append((len(records), now, fact))
         state = decision.state
         records += decision.records
         commands += decision.commands
     # A cancelled job has ended. Any other repair leaves a ready job: the worker that claims it parks or finishes it.
     target = JobStatus.CANC if state.status == JobStatus.CANC else JobStatus.READY
     claimed = _as_claimed(job, now)
-    step = Step(claimed, definition, state, records, commands, StepFacts(), now, actor=actor, target=target)
+    step = Step(
+        claimed, definition, state, records, commands, StepFacts(), now, actor=actor, target=target, decided=decided
+    )
     outcome = commit(None, step, release=True)
     if outcome is not Outcome.WRITTEN:
         causes = "; ".join(refusal.cause for refusal in step.refusals)
@@ -139,4 +144,11 @@ def _as_claimed(job: Job, now: object) -> ClaimedJob:
         input=job.data.input,
         state=job.data.state,
         now=now,  # type: ignore[arg-type]
+        queue=job.queue,
+        parent_id=job.parent_id,
+        group_id=job.group_id,
+        fragment=job.fragment,
+        item_index=job.item_index,
+        due_at=job.due_at,
+        due_paused_at=job.due_paused_at,
     )
