@@ -40,6 +40,15 @@ def parse_duration(text: str) -> timedelta:
     return duration
 
 
+def parse_duration_parts(text: str) -> tuple[float, float, timedelta]:
+    """The same text as (weeks, days, the rest), for calendars, where a day is not 24 hours. Raises InvalidDuration."""
+    parse_duration(text)
+    match = _DURATION.fullmatch(text)
+    parts = {} if match is None else {unit: float(amount or 0) for unit, amount in match.groupdict().items()}
+    weeks, days = parts.pop("weeks", 0.0), parts.pop("days", 0.0)
+    return weeks, days, timedelta(**parts)
+
+
 def format_duration(duration: timedelta) -> str:
     """The shortest ISO 8601 text in seconds, which reads back as the same duration."""
     micros = duration // timedelta(microseconds=1)

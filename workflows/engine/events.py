@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from .contract import Json
 
@@ -152,6 +152,20 @@ class RestartRequested:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Migrated:
+    """The job was moved to another version of its workflow; `mapping` says which task goes on as which.
+
+    Not decided upon: `migration.migrate` does it, and a history keeps it in its place among the events.
+    """
+
+    from_version: int
+    to_version: int
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    actor: str = ""
+    reason: str = ""
+
+
 Event = (
     JobStarted
     | TaskCompleted
@@ -190,8 +204,9 @@ class OpenWork:
     form: Json = None
     due_at: datetime | None = None
     """When it is due around the clock; whoever opens it may know a working calendar, and counts `due` by that."""
-    due: timedelta | None = None
-    follow_up: timedelta | None = None
+    due: str | None = None
+    """As the definition writes it: on a calendar P1D is a working day, and PT24H three of eight hours."""
+    follow_up: str | None = None
     assignee: str | None = None
     priority: int = 50
     quorum: Json = None

@@ -56,3 +56,15 @@ class ExpressionSyntaxError(ExpressionError):
 
 class InvalidEvent(EngineError):
     """The stored event was written by something else, or by a newer release."""
+
+
+class InvalidCalendar(EngineError, ValueError):
+    """The hours, holidays or time zone of a calendar cannot be used; `faults` holds every fault found."""
+
+    def __init__(self, faults: Iterable[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__(" ".join(fault.detail for fault in self.faults))
+
+
+class NoWorkingTime(EngineError, ValueError):
+    """The calendar has no working time, or none within reach; this is also the name of the error at use."""
