@@ -5,7 +5,7 @@ from .children import ChildGroup, ChildGroupData
 from .dead_letters import BulkRepair, BulkRepairItem, DeadLetter
 from .definitions import Definition, Draft, Retirement
 from .documents import Document
-from .events import Event, EventWaiter, Subscription
+from .events import Event, EventSchema, EventWaiter, Subscription, SubscriptionRun
 from .history import History
 from .ids import uuid7
 from .jobs import CLAIMABLE, FINISHED, IdempotencyKey, Job, JobData, JobStatus
@@ -33,6 +33,7 @@ __all__ = [
     "Document",
     "Draft",
     "Event",
+    "EventSchema",
     "EventWaiter",
     "History",
     "IdempotencyKey",
@@ -49,6 +50,7 @@ __all__ = [
     "Signal",
     "Slot",
     "Subscription",
+    "SubscriptionRun",
     "Suspension",
     "TaskRun",
     "TaskRunStatus",
