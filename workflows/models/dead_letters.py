@@ -56,7 +56,10 @@ class DeadLetter(models.Model):
 
 
 class BulkRepair(models.Model):
-    """One repair of many jobs: what was chosen is frozen at the preview, then each job is repaired by itself."""
+    """One repair of many jobs: what was chosen is frozen at the preview, then each job is repaired by itself.
+
+    `summary` is what the preview said. How far it is, the verdicts of its items say.
+    """
 
     class Status(models.TextChoices):
         PREVIEW = "preview", "Previewed"
@@ -71,6 +74,8 @@ class BulkRepair(models.Model):
     filter = models.JSONField(default=dict, blank=True)
     reason = models.CharField(max_length=500, blank=True)
     first_alone = models.BooleanField(default=False, help_text="Repair one, and the rest only if that one passed.")
+    summary = models.JSONField(default=dict, blank=True, help_text="What it would touch, as it was at the preview.")
+    detail = models.CharField(max_length=500, blank=True, help_text="Why it was stopped, and by whom.")
     status = models.CharField(max_length=7, choices=Status.choices, default=Status.PREVIEW)
     requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(default=timezone.now)
