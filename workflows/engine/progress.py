@@ -58,17 +58,17 @@ class Progress:
         self.transitions: dict[int, str] = dict(state.transitions)
         self.loops: dict[int, int] = dict(state.loops)
         self.active: dict[str, None] = dict.fromkeys(state.active)
-        self.finished: list[tuple[str, int]] = list(state.finished)
+        self.last = state.last
         self.phase = state.phase
         self.failure = state.failure
-        self.undo: list[tuple[str, int]] = list(state.undo)
+        self.undo = state.undo
         self.ending = state.ending
         self.commands: list[Command] = []
         self.records: list[Record] = []
         self.queue: deque[str] = deque()
 
     def freeze(self) -> JobState:
-        """The new state. Runs whatever runs by itself first."""
+        """The new state."""
         return replace(
             self.state,
             phase=self.phase,
@@ -76,9 +76,9 @@ class Progress:
             transitions=self.transitions,
             loops=self.loops,
             active=tuple(self.active),
-            finished=tuple(self.finished),
+            last=self.last,
             failure=self.failure,
-            undo=tuple(self.undo),
+            undo=self.undo,
             ending=self.ending,
         )
 
@@ -160,17 +160,19 @@ class Progress:
             by_hand=by_hand,
         )
         self.put(name, done)
-        run = (name, before.iteration)
         if compensated_task(name) is not None:
             return
-        # A run that finished, failed on its transitions and was repeated finished only now.
-        if run in self.finished:
-            self.finished.remove(run)
-        self.finished.append(run)
-        if run in self.undo:
-            self.undo.remove(run)
-        if self.definition.tasks[name].compensate is not None and not by_hand:
-            self.undo.append(run)
+        self.last = name
+        if self.definition.tasks[name].compensate is not None:
+            self._can_be_undone((name, before.iteration), by_hand, repeated=by_hand or before.attempt > 1)
+
+    def _can_be_undone(self, run: tuple[str, int], by_hand: bool, repeated: bool) -> None:
+        """Remember a run that has finished, last of all. What a person did in its place is nothing to undo; but where
+        it had ended well before, and only its transitions failed, there is."""
+        if repeated and run in self.undo:
+            self.undo = (*(other for other in self.undo if other != run), run)
+        elif not by_hand:
+            self.undo = (*self.undo, run)
 
     def leave(self, name: str) -> None:
         """Take the transitions that hold after the task ended well."""

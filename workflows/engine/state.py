@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Final
 
 from .contract import Json
@@ -61,6 +62,7 @@ class TaskState:
     queue: str | None = None
     reason: str = ""
     input: Json | Unset = UNSET
+    _json: dict[str, Json] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def dead_letter(self) -> bool:
@@ -78,7 +80,12 @@ class TaskState:
         return min(moments, default=None)
 
     def to_json(self) -> dict[str, Json]:
-        """Only what differs from the defaults, so that a long job stays small."""
+        """Only what differs from the defaults, so that a long job stays small. Made once: most tasks stand still."""
+        if self._json is None:
+            object.__setattr__(self, "_json", self._as_json())
+        return self._json or {}
+
+    def _as_json(self) -> dict[str, Json]:
         data: dict[str, Json] = {}
         for name, default in _TASK_DEFAULTS.items():
             value = getattr(self, name)
@@ -98,12 +105,15 @@ class TaskState:
         values: dict[str, Any] = dict(data)
         for name in _TIMES & values.keys():
             values[name] = parse_timestamp(values[name])
-        return cls(**values)
+        task = cls(**values)
+        object.__setattr__(task, "_json", data)
+        return task
 
 
 _TASK_DEFAULTS: Final[Mapping[str, Any]] = {
     item.name: None if item.name == "status" else ({} if item.name == "retries" else item.default)
     for item in fields(TaskState)
+    if item.init
 }
 
 
@@ -122,14 +132,15 @@ class Waiting:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class JobState:
     """The whole of one job.
 
     `active` names the tasks that keep the job from its end, in the order they became active; everything asked for on
-    every step is answered from it, so that the cost of a step does not grow with the size of the definition. `undo`
-    has the finished runs that can be undone, in the order they finished; while the job is compensated the last of them
-    is the one at work. `ending` says who cancelled the job, and why, for when that is over.
+    every step is answered from it, so that the cost of a step does not grow with the size of the definition. `last` is
+    the task that finished last. `undo` has the finished runs that can be undone, in the order they finished; while the
+    job is compensated the last of them is the one at work. `ending` says who cancelled the job, and why, for when that
+    is over.
     """
 
     input: Json
@@ -142,7 +153,7 @@ class JobState:
     transitions: Mapping[int, str] = field(default_factory=dict)
     loops: Mapping[int, int] = field(default_factory=dict)
     active: tuple[str, ...] = ()
-    finished: tuple[tuple[str, int], ...] = ()
+    last: str | None = None
     failure: Mapping[str, str | None] | None = None
     output: Json = None
     undo: tuple[tuple[str, int], ...] = ()
@@ -159,7 +170,7 @@ class JobState:
     def started(self) -> bool:
         return self.created_at is not None
 
-    @property
+    @cached_property
     def runnable(self) -> tuple[str, ...]:
         """The tasks that a worker has to run now, in the order they became ready."""
         if self.phase not in MOVING:
@@ -201,8 +212,7 @@ class JobState:
     @property
     def outcome(self) -> str | None:
         """The outcome of the task that finished last."""
-        last = self.tasks.get(self.finished[-1][0]) if self.finished else None
-        return None if last is None else last.outcome
+        return None if self.last is None else self.tasks[self.last].outcome
 
     @property
     def error(self) -> dict[str, str | None] | None:
@@ -230,7 +240,7 @@ class JobState:
             "transitions": {str(index): word for index, word in self.transitions.items()},
             "loops": {str(index): count for index, count in self.loops.items()},
             "active": list(self.active),
-            "finished": [list(run) for run in self.finished],
+            "last": self.last,
             "failure": None if self.failure is None else dict(self.failure),
             "output": self.output,
             "undo": [list(run) for run in self.undo],
@@ -254,7 +264,7 @@ class JobState:
                 transitions={int(index): word for index, word in data["transitions"].items()},
                 loops={int(index): count for index, count in data["loops"].items()},
                 active=tuple(data["active"]),
-                finished=tuple((name, iteration) for name, iteration in data["finished"]),
+                last=_last(data),
                 failure=data["failure"],
                 output=data["output"],
                 undo=tuple((name, iteration) for name, iteration in data.get("undo", ())),
@@ -266,6 +276,13 @@ class JobState:
 
 def _moment(text: str | None) -> datetime | None:
     return None if text is None else parse_timestamp(text)
+
+
+def _last(data: Mapping[str, Json]) -> str | None:
+    """The first releases kept every finished run, in order, and not the last one alone."""
+    if "last" in data:
+        return data["last"]
+    return data["finished"][-1][0] if data["finished"] else None
 
 
 def _phase(word: str) -> str:
