@@ -10,7 +10,7 @@ from typing import Any, Final
 from . import events
 from .contract import Json
 from .durations import format_timestamp, parse_timestamp
-from .events import Event, Unset
+from .events import Event, Migrated, Unset
 from .exceptions import InvalidEvent
 
 _KINDS: Final[Mapping[str, type]] = {
@@ -34,7 +34,7 @@ _KINDS: Final[Mapping[str, type]] = {
 _MOMENTS: Final = frozenset({"created_at", "until"})
 
 
-def event_to_json(event: Event) -> dict[str, Json]:
+def event_to_json(event: Event | Migrated) -> dict[str, Json]:
     """The event as JSON; `event` in it is its type. An input that was not given is left out, since null is a value."""
     data: dict[str, Json] = {"event": type(event).__name__}
     for item in fields(event):
@@ -56,3 +56,13 @@ def event_from_json(data: Mapping[str, Json]) -> Event:
     except (TypeError, ValueError) as error:
         raise InvalidEvent(f"The event cannot be read: {error}") from None
     return event
+
+
+def decided_from_json(data: Mapping[str, Json]) -> Event | Migrated:
+    """What a history keeps: an event, or that the job was moved to another version. Raises InvalidEvent."""
+    if data.get("event") != Migrated.__name__:
+        return event_from_json(data)
+    try:
+        return Migrated(**{key: value for key, value in data.items() if key != "event"})
+    except TypeError as error:
+        raise InvalidEvent(f"The event cannot be read: {error}") from None
