@@ -41,13 +41,16 @@ class Event(models.Model):
     )
     expires_at = models.DateTimeField()
     handled_at = models.DateTimeField(null=True, blank=True, help_text="Waiters and subscriptions were served.")
-    error = models.TextField(blank=True, help_text="Why a subscription could not start its workflow.")
+    refused = models.BooleanField(
+        default=False, help_text="Its data breaks the schema of its type: it wakes nobody and starts nothing."
+    )
+    error = models.TextField(blank=True, help_text="Why it was refused, or could not start a subscribed workflow.")
 
     class Meta:
         ordering = ["-id"]
         constraints = [models.UniqueConstraint(fields=["source", "event_id"], name="event_once")]
         indexes = [
-            models.Index(fields=["type", "key", "id"], name="event_type_key"),
+            models.Index(fields=["type", "key", "expires_at"], name="event_type_key"),
             models.Index(fields=["id"], condition=Q(handled_at__isnull=True), name="event_unhandled"),
             models.Index(fields=["expires_at"], name="event_expires"),
         ]
