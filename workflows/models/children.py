@@ -11,7 +11,8 @@ class ChildGroup(models.Model):
     """The child jobs of one attempt of one task of a parent job. The parent waits for the group, never for a child.
 
     The items lie in `data`, apart from the hot columns: children are made from them in portions, as many as may run at
-    once. `fragment` is the path of the task, in the parent's definition, that the children run (`m`, or `m/m` where a
+    once. A further attempt of the same iteration takes over what is done of the one before. `fragment` is the path of
+    the task, in the parent's definition, that the children run (`m`, or `m/m` where a
     map holds a map); it is empty where the child is a whole workflow of its own.
     """
 
@@ -35,8 +36,12 @@ class ChildGroup(models.Model):
     max_concurrency = models.PositiveIntegerField(null=True, blank=True)
     tolerated_failures = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField(default=timezone.now)
-    closing = models.CharField(max_length=200, blank=True, help_text="Why its unfinished children are cancelled.")
-    closed_at = models.DateTimeField(null=True, blank=True, help_text="The parent was told, or wants no more of it.")
+    closing = models.CharField(
+        max_length=200,
+        blank=True,
+        help_text="Why no more of it is wanted: the parent was told, or has moved on. What is left of it is cancelled.",
+    )
+    closed_at = models.DateTimeField(null=True, blank=True, help_text="Since when none of its children is left.")
 
     class Meta:
         constraints = [

@@ -99,7 +99,7 @@ class Job(ConcurrentTransitionMixin, models.Model):
     group = models.ForeignKey(
         "ChildGroup", null=True, blank=True, on_delete=models.PROTECT, related_name="children", db_index=False
     )
-    item_index = models.PositiveIntegerField(null=True, blank=True, help_text="Its place among the items of a map.")
+    item_index = models.PositiveIntegerField(null=True, blank=True, help_text="Its place among the items of its group.")
     fragment = models.CharField(
         max_length=200, blank=True, help_text="The one task of the parent's definition that it runs; empty: all of it."
     )
@@ -141,6 +141,10 @@ class Job(ConcurrentTransitionMixin, models.Model):
                 condition=Q(wake_at__isnull=True) | Q(status=JobStatus.PEND), name="job_wake_only_parked"
             ),
             models.CheckConstraint(condition=Q(priority__lte=100), name="job_priority_0_to_100"),
+            # One child for an item, and its index: the results of a group in order.
+            models.UniqueConstraint(
+                fields=["group", "item_index"], condition=Q(group__isnull=False), name="job_group_item"
+            ),
         ]
         indexes = [
             # The claim: what can run now, in order. Leased and parked jobs are not in it.
@@ -151,12 +155,11 @@ class Job(ConcurrentTransitionMixin, models.Model):
             ),
             # Jobs that are held back, by what holds them, the first in rank first.
             models.Index(fields=["hold", "rank", "id"], condition=~Q(hold=""), name="job_held"),
-            # The children of a group: its results in order, and those that have not ended.
-            models.Index(fields=["group", "item_index"], condition=Q(group__isnull=False), name="job_group"),
+            # The children of a group that are not done, by status: whether one is left, and how many failed.
             models.Index(
-                fields=["group"],
-                condition=Q(group__isnull=False, status__in=["NEW", "READY", "PEND", "FAIL"]),
-                name="job_group_open",
+                fields=["group", "status"],
+                condition=Q(group__isnull=False, status__in=["NEW", "READY", "PEND", "FAIL", "CANC"]),
+                name="job_group_not_done",
             ),
             # Lateness: what was promised and not yet reported as late.
             models.Index(
