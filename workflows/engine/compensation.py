@@ -8,6 +8,7 @@ a person retries or skips it, and the rest follows. The job ends cancelled.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .definition import compensation_of
@@ -21,8 +22,12 @@ if TYPE_CHECKING:
 def begin(
     progress: Progress, *, actor: str = "", reason: str = "", failure: Mapping[str, str | None] | None = None
 ) -> None:
-    """Withdraw what is active, and undo the rest from the last to the first. `failure` stays the error of the job."""
+    """Withdraw what is active, and undo the rest from the last to the first. `failure` stays the error of the job.
+
+    The job's own time limit ends here: undoing takes as long as it takes.
+    """
     _stop(progress)
+    progress.state = replace(progress.state, deadline=None)
     progress.ending = {"actor": actor, "reason": reason}
     progress.failure = failure
     progress.phase = "compensating"

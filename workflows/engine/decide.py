@@ -20,7 +20,7 @@ from .exceptions import ExpressionError
 from .progress import Progress
 from .scope import names_of
 from .starting import evaluated_input, http_request, park
-from .state import DONE, MOVING, READY, RETRYING, WAITING, JobState, TaskState
+from .state import DONE, MOVING, PENDING, READY, RETRYING, WAITING, WITHDRAWN, JobState, TaskState
 
 TIMEOUT = "Timeout"
 NOTHING_DUE = "Nothing is due."
@@ -53,7 +53,7 @@ def decide(definition: Definition, state: JobState, event: Event, now: datetime)
 
 
 def concluded(progress: Progress, state: JobState) -> Decision:
-    """What follows from a change that was made to `state`: whatever runs by itself runs, and a job that is over ends."""
+    """What follows from a change that was made to `state`: what runs by itself runs, and a job that is over ends."""
     progress.run()
     _end(progress)
     result = progress.freeze()
@@ -86,11 +86,11 @@ def undoing(state: JobState, task: str) -> tuple[str, int] | None:
 def expected(definition: Definition, state: JobState, task: str) -> tuple[int, tuple[str, ...]] | None:
     """The iteration that waits for an answer and the outcomes it may have (none listed: any); None where none does."""
     standing = state.tasks.get(task)
-    if standing is None or task not in definition.tasks or state.phase not in (*MOVING, "failed"):
+    if standing is None or state.phase not in (*MOVING, "failed"):
         return None
     if standing.status != WAITING or standing.kind not in _ANSWERABLE:
         return None
-    return standing.iteration, definition.tasks[task].outcomes
+    return standing.iteration, definition.task(task).outcomes
 
 
 def _ignored(state: JobState, event: Event, reason: str) -> Record:
@@ -118,6 +118,7 @@ def _end(progress: Progress) -> None:
         except ExpressionError as error:
             progress.phase = "failed"
             progress.failure = {"name": "ExpressionError", "cause": f"The output of the job: {error}", "task": None}
+            _compensate_on_failure(progress)
             return
     elif progress.last is not None:
         output = progress.tasks[progress.last].output
@@ -342,7 +343,8 @@ def _skipped(progress: Progress, event: events.SkipRequested) -> str | None:
     task = progress.tasks.get(event.task)
     if progress.phase not in (*MOVING, "failed"):
         return f"The job is {progress.phase}."
-    if task is None or not (task.dead_letter or task.status in (WAITING, RETRYING)):
+    # What had failed before a compensation began is not waited for any more.
+    if task is None or task.status == READY or event.task not in progress.active:
         return "Only a failed or waiting task can be skipped."
     if progress.phase == "failed" and progress.failure is not None and progress.failure["task"] == event.task:
         _resume(progress)
@@ -357,7 +359,8 @@ def _skipped(progress: Progress, event: events.SkipRequested) -> str | None:
 def _restarted(progress: Progress, event: events.RestartRequested) -> str | None:
     if progress.phase not in ("active", "failed"):
         return f"The job is {progress.phase}."
-    if event.task not in progress.tasks or event.task not in progress.definition.tasks:
+    task = progress.tasks.get(event.task)
+    if task is None or task.status in (PENDING, WITHDRAWN) or event.task not in progress.definition.tasks:
         return f"The job has not reached the task {event.task}."
     _resume(progress)
     progress.restart(event.task)

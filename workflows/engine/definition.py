@@ -13,6 +13,7 @@ from functools import cached_property
 from .contract import Json
 from .expressions import Expression
 from .graph import Graph
+from .syntax import Path
 from .templates import Template
 
 RUN_BY_WORKER = frozenset({"plugin", "http"})
@@ -51,8 +52,8 @@ class Task:
     """One node. `spec` is its document; the typed fields below are read from it, None or empty where it has none.
 
     `timeout` bounds one attempt: the executor enforces it while a step runs, the engine while a task waits. `inner` is
-    the document of the task that a `map` runs for each item. `queue` of a `plugin` or `http` task sends it to the
-    clusters of that name, as a child job.
+    the document of the task that a `map` runs for each item, and `inner_paths` are the names its expressions read.
+    `queue` of a `plugin` or `http` task sends it to the clusters of that name, as a child job.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Task:
     version: int | None = None
     items: Template | None = None
     inner: Mapping[str, Json] | None = None
+    inner_paths: tuple[Path, ...] = ()
     max_concurrency: int | None = None
     tolerated_failures: int = 0
     follow_up: timedelta | None = None
@@ -98,6 +100,11 @@ class Task:
     escalate: Json = None
     resource: str | None = None
     spec: Mapping[str, Json] = field(default_factory=dict)
+
+    @property
+    def runs_elsewhere(self) -> bool:
+        """Whether it is work of a worker, but of those of another queue."""
+        return self.queue is not None and self.type in RUN_BY_WORKER
 
 
 @dataclass(frozen=True, slots=True)

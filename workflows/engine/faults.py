@@ -68,7 +68,7 @@ class Report:
                 except ExpressionSyntaxError as error:
                     self.add(place, "expression_syntax", str(error))
                 else:
-                    self.uses.extend(Use(place, expression, task) for _, expression in found)
+                    self.uses.extend(Use(place, expression, task, in_map=self.in_map) for _, expression in found)
 
 
 def at(pointer: str, *keys: str | int) -> str:

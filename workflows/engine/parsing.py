@@ -9,19 +9,22 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import timedelta
 from typing import Any, NoReturn
 
 import yaml
 
 from .contract import Json
-from .definition import Definition, RetryPolicy, Task, Transition
+from .definition import RUN_BY_WORKER, Definition, RetryPolicy, Task, Transition
 from .durations import parse_duration
 from .exceptions import InvalidDefinition, UnreadableDocument
 from .expressions import compiled
+from .syntax import Path
 from .templates import Template
 from .validation import MAX_BYTES, MAX_DEPTH, validate
 
+_OF_THE_PARENT = frozenset({"join", "split", "compensate", "retry"})
 DEFAULT_OUTCOMES = ("approve", "reject")
 DEFAULT_ITERATIONS = 100
 DEFAULT_PRIORITY = 50
@@ -35,17 +38,27 @@ def parse(document: Mapping[str, Json]) -> Definition:
     return _build(document)
 
 
+def published(document: Mapping[str, Json]) -> Definition:
+    """The definition of a document that was found sound when it was published. It is not judged again: a rule that
+    came later must not stop a job that is on its way."""
+    return _build(document)
+
+
 def fragment(definition: Definition, path: str) -> Definition:
     """The one task that child jobs run, as a definition of its own: `path` names a `map` task, whose inner task it is,
     or a task with a queue; names are joined by `/` where a map holds a map. Raises KeyError for any other path.
     """
     for name in path.split("/"):
         task = definition.tasks[name]
-        spec = dict(task.spec if task.inner is None else task.inner)
-        for field in ("queue", *(("join", "split", "compensate", "retry") if task.inner is None else ())):
-            spec.pop(field, None)
-        if spec["type"] == "external" and "queue" in (task.inner or {}):
-            spec["queue"] = (task.inner or {})["queue"]
+        if task.inner is not None:
+            spec = dict(task.inner)
+        elif task.runs_elsewhere:
+            # Retried, joined and undone by its parent; here it is done once.
+            spec = {key: value for key, value in task.spec.items() if key not in _OF_THE_PARENT}
+        else:
+            raise KeyError(path)
+        if spec["type"] in RUN_BY_WORKER:
+            spec.pop("queue", None)
         document = {"name": definition.name, "title": definition.title, "tasks": {name: spec}}
         definition = _build(document, fragment=path)
     return definition
@@ -120,6 +133,7 @@ def _task(name: str, spec: Mapping[str, Json]) -> Task:
         version=spec.get("version"),
         items=_template(spec, "items"),
         inner=spec.get("task"),
+        inner_paths=_paths(_task(name, spec["task"])) if "task" in spec else (),
         max_concurrency=spec.get("max_concurrency"),
         tolerated_failures=spec.get("tolerated_failures", 0),
         follow_up=_duration(spec, "follow_up"),
@@ -129,6 +143,14 @@ def _task(name: str, spec: Mapping[str, Json]) -> Task:
         resource=spec.get("resource"),
         spec=spec,
     )
+
+
+def _paths(task: Task) -> tuple[Path, ...]:
+    """Every name that the expressions of a task read, those of the task inside it too."""
+    values = (getattr(task, item.name) for item in fields(task))
+    templates = [value for value in values if isinstance(value, Template)]
+    read = (path for template in templates for _, expression in template.expressions for path in expression.paths)
+    return tuple(dict.fromkeys((*read, *task.inner_paths)))
 
 
 def _retry(spec: Mapping[str, Json]) -> RetryPolicy:

@@ -116,7 +116,7 @@ class Progress:
 
     def enqueue(self, name: str) -> None:
         task = self.definition.task(name)
-        if task.type not in RUN_BY_WORKER or task.queue is not None:
+        if task.type not in RUN_BY_WORKER or task.runs_elsewhere:
             self.queue.append(name)
 
     def run(self) -> None:
@@ -295,7 +295,10 @@ class Progress:
             self._exceed(name, catcher)
         else:
             self._mark_failed(name, error, cause, keep=keep, caught=True)
-            self.record("task.caught", name, error=error, cause=cause, data={"to": catcher.target})
+            task = self.tasks[name]
+            data = {"to": catcher.target}
+            details = {"error": error, "cause": cause, "output": task.output, "outcome": task.outcome}
+            self.record("task.caught", name, data=data, **details)
             self._follow(name, [catcher])
 
     def _catcher(self, name: str, error: str, cause: str) -> Transition | None:
@@ -316,7 +319,8 @@ class Progress:
     def bury(self, name: str, error: str, cause: str, keep: bool = False, loop: int | None = None) -> None:
         """A dead letter: the task waits for a person, the other branches go on."""
         self._mark_failed(name, error, cause, keep=keep, loop=loop)
-        self.record("task.failed", name, error=error, cause=cause)
+        task = self.tasks[name]
+        self.record("task.failed", name, error=error, cause=cause, output=task.output, outcome=task.outcome)
         compensation.after_failure(self, {"name": error, "cause": cause, "task": name})
 
     def _mark_failed(

@@ -8,7 +8,7 @@ from typing import Any
 
 from .contract import Json
 from .definition import Definition
-from .durations import format_timestamp
+from .durations import format_timestamp, parse_timestamp
 from .state import JobState, TaskState
 from .syntax import Path
 
@@ -51,9 +51,16 @@ def names_of(
     A fragment was given the names its parent had, with `item` and `index` in a map, and knows no others.
     """
     if definition.fragment:
-        return {**state.input, **(extra or {})}
+        return {**_with_times(state.input), **(extra or {})}
     job = {"id": state.job_id, "created_at": state.created_at, "priority": state.priority}
     return {"input": state.input, "tasks": TasksView(definition, tasks), "job": job, **(extra or {})}
+
+
+def _with_times(names: Mapping[str, Json]) -> Mapping[str, Any]:
+    """The names a fragment was given, with the time in them as a time again, to reckon with."""
+    if "job" not in names:
+        return names
+    return {**names, "job": {**names["job"], "created_at": parse_timestamp(names["job"]["created_at"])}}
 
 
 def captured(names: Mapping[str, Any], paths: Iterable[Path]) -> dict[str, Json]:

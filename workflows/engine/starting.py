@@ -18,7 +18,6 @@ from .events import AwaitEvent, OpenWork, Publish, StartChildren, Unset
 from .exceptions import ExpressionError, InvalidDuration, InvalidTimestamp
 from .scope import captured
 from .state import WAITING
-from .syntax import Path
 from .templates import Template, as_text
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ GIVEN = "given"
 def start(progress: Progress, name: str) -> None:
     """Start a task that is ready and needs no worker."""
     task = progress.definition.task(name)
-    starter = _start_elsewhere if task.queue is not None and task.type in RUN_BY_WORKER else STARTERS[task.type]
+    starter = _start_elsewhere if task.runs_elsewhere else STARTERS[task.type]
     starter(progress, task)
 
 
@@ -190,7 +189,7 @@ def _start_map(progress: Progress, task: Task) -> None:
             task,
             "map",
             tuple(items),
-            names=captured(names, _inner_paths(task)),
+            names=captured(names, task.inner_paths),
             queue=(task.inner or {}).get("queue") if (task.inner or {}).get("type") in RUN_BY_WORKER else None,
             max_concurrency=task.max_concurrency,
             tolerated_failures=task.tolerated_failures,
@@ -237,21 +236,6 @@ def _start_children(
     )
     what = {"map": f"{len(items)} items", "workflow": f"the workflow {workflow}"}.get(kind, f"the queue {queue}")
     park(progress, task.name, "children", timeout=task.timeout, queue=queue, reason=what)
-
-
-def _inner_paths(task: Task) -> list[Path]:
-    """Every name that the texts of an inner task read, at any depth."""
-    paths: list[Path] = []
-    stack: list[Json] = [task.inner]
-    while stack:
-        value = stack.pop()
-        if isinstance(value, dict):
-            stack.extend(value.values())
-        elif isinstance(value, list):
-            stack.extend(value)
-        elif isinstance(value, str) and "${" in value:
-            paths += [path for _, expression in Template(value).expressions for path in expression.paths]
-    return paths
 
 
 def _kind(value: Json) -> str:

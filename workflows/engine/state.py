@@ -280,9 +280,8 @@ def _moment(text: str | None) -> datetime | None:
 
 def _last(data: Mapping[str, Json]) -> str | None:
     """The first releases kept every finished run, in order, and not the last one alone."""
-    if "last" in data:
-        return data["last"]
-    return data["finished"][-1][0] if data["finished"] else None
+    name: str | None = data["last"] if "last" in data else (data["finished"] or [[None]])[-1][0]
+    return name
 
 
 def _phase(word: str) -> str:

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from workflows.engine.definition import Definition as CompiledDefinition
 from workflows.engine.parsing import fragment as cut_out
-from workflows.engine.parsing import parse
+from workflows.engine.parsing import parse, published
 from workflows.models import Definition
 
 from .exceptions import DefinitionNotFound
@@ -42,4 +42,4 @@ def get_definition(workflow: str, version: int, fragment: str = "") -> CompiledD
     row = Definition.objects.filter(name=workflow, version=version).first()
     if row is None:
         raise DefinitionNotFound(f"Version {version} of {workflow} was never published here.")
-    return parse(row.document)
+    return published(row.document)

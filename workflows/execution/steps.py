@@ -25,7 +25,7 @@ from workflows.engine.contract import (
 )
 from workflows.engine.decide import step_input, undoing
 from workflows.engine.definition import Definition
-from workflows.engine.events import TaskCompleted, TaskFailed, TaskParked
+from workflows.engine.events import TaskCompleted, TaskFailed, TaskParked, Unset
 from workflows.engine.exceptions import ExpressionError
 from workflows.engine.jsonvalue import check_json
 from workflows.engine.state import JobState
@@ -33,6 +33,7 @@ from workflows.models import Document, TaskRun, TaskRunStatus
 from workflows.models.statements import ClaimedJob
 from workflows.registry import PluginNotFound, get_plugin
 
+from .exceptions import RunNotFound
 from .http_step import IDEMPOTENT_METHODS, run_http
 from .limits import StepTimeout, time_limit
 
@@ -71,7 +72,7 @@ def run_step(
         undone = undoing(state, task)
         if undone is not None:
             undoes = _undone_run(job, *undone)
-            value = undoes["output"]
+            value = undoes["output"] if isinstance(entry.input, Unset) else entry.input
         else:
             value = step_input(definition, state, task)
         if spec.type == "http":
@@ -81,8 +82,8 @@ def run_step(
             idempotent = plugin.idempotent
     except ExpressionError as error:
         return failed("ExpressionError", str(error))
-    except PluginNotFound as error:
-        return failed("PluginNotFound", str(error))
+    except (PluginNotFound, RunNotFound) as error:
+        return failed(type(error).__name__, str(error))
     documents = JobDocuments(job)
     context = StepContext(
         job_id=str(job.id),
@@ -115,9 +116,14 @@ def run_step(
 
 
 def _undone_run(job: ClaimedJob, task: str, iteration: int) -> dict[str, Json]:
-    """The finished run that a compensation undoes."""
-    runs = TaskRun.objects.filter(job_id=job.id, task=task, iteration=iteration, status=TaskRunStatus.DONE)
-    return dict(runs.values("input", "output", "outcome").get())
+    """The finished run that a compensation undoes: of one whose own transitions failed, the attempt that ended well."""
+    runs = TaskRun.objects.filter(job_id=job.id, task=task, iteration=iteration).order_by("-attempt")
+    found = list(runs.values("input", "output", "outcome", "status"))
+    if not found:
+        raise RunNotFound(f"The job has no run {iteration} of the task {task} that could be undone.")
+    run = next((run for run in found if run["status"] == TaskRunStatus.DONE), None)
+    run = run or next((run for run in found if run["output"] is not None), found[0])
+    return {name: run[name] for name in ("input", "output", "outcome")}
 
 
 def _judge(answer: Answer | Mapping[str, Json] | None, task: str, iteration: int, value: Json) -> StepResult:
