@@ -11,6 +11,7 @@ from import_export import fields, resources
 from import_export.widgets import ForeignKeyWidget
 
 from workflows.admin.forms import TableAdmin
+from workflows.models import Calendar
 from workflows.reporting.admin_actions import export_actions
 
 from .models import Comment, Department, DepartmentResponse, Membership, WorkItem
@@ -19,10 +20,12 @@ from .models import Comment, Department, DepartmentResponse, Membership, WorkIte
 class DepartmentResource(resources.ModelResource):
     """Departments as rows, known by their code."""
 
+    calendar = fields.Field(attribute="calendar", column_name="calendar", widget=ForeignKeyWidget(Calendar, "code"))
+
     class Meta:
         model = Department
         import_id_fields = ("code",)
-        fields = ("code", "name", "description")
+        fields = ("code", "name", "description", "calendar")
         skip_unchanged = True
         report_skipped = True
 
@@ -55,7 +58,8 @@ class DepartmentAdmin(TableAdmin):
 
     resource_classes = [DepartmentResource]
     inlines = [MembershipInline]
-    list_display = ("name", "code", "description", "member_count")
+    list_display = ("name", "code", "description", "calendar", "member_count")
+    list_select_related = ("calendar",)
     search_fields = ("name", "code", "description")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Department]:

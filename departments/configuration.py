@@ -9,8 +9,10 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.db import IntegrityError, transaction
 
+from workflows.engine.events import UNSET, Unset
 from workflows.engine.faults import Fault
 from workflows.engine.jsonvalue import check_json
+from workflows.models import Calendar
 
 from .exceptions import DepartmentsError, InvalidAnswer
 from .models import Department, Membership
@@ -26,8 +28,8 @@ class DepartmentExists(DepartmentsError):
     code = "department_exists"
 
 
-def create_department(code: str, name: str, members: Sequence[Any] = ()) -> Department:
-    """A new department. `members` are objects `{"username", "role": "member" | "lead"}`.
+def create_department(code: str, name: str, members: Sequence[Any] = (), calendar: str | None = None) -> Department:
+    """A new department. `members` are objects `{"username", "role": "member" | "lead"}`; `calendar` is a code.
 
     Raises InvalidAnswer with every fault, and DepartmentExists.
     """
@@ -35,11 +37,12 @@ def create_department(code: str, name: str, members: Sequence[Any] = ()) -> Depa
     if not isinstance(code, str) or not CODE.fullmatch(code):
         faults.append(Fault("/code", "invalid_code", "must be letters, digits, “-” and “_”, at most 100 of them"))
     roles = _roles(members, faults)
+    working = _calendar(calendar, faults)
     if faults:
         raise InvalidAnswer(faults)
     try:
         with transaction.atomic():
-            department = Department.objects.create(code=code, name=name.strip())
+            department = Department.objects.create(code=code, name=name.strip(), calendar=working)
             _set_members(department, roles)
     except IntegrityError:
         raise DepartmentExists(f"There is a department “{code}” already.") from None
@@ -47,11 +50,17 @@ def create_department(code: str, name: str, members: Sequence[Any] = ()) -> Depa
 
 
 def change_department(
-    department: Department, *, name: str | None = None, members: Sequence[Any] | None = None
+    department: Department,
+    *,
+    name: str | None = None,
+    members: Sequence[Any] | None = None,
+    calendar: str | Unset | None = UNSET,
 ) -> Department:
-    """Change a department's name, its members, or both; `members` replaces the whole list. Raises InvalidAnswer."""
+    """Change what is given of a department's name, members and calendar; `members` replaces the whole list, and a
+    calendar of None means that it works around the clock. Raises InvalidAnswer."""
     faults = _name_faults(name) if name is not None else []
     roles = _roles(members, faults) if members is not None else None
+    working = None if isinstance(calendar, Unset) else _calendar(calendar, faults)
     if faults:
         raise InvalidAnswer(faults)
     with transaction.atomic():
@@ -60,6 +69,9 @@ def change_department(
         if name is not None:
             department.name = name.strip()
             department.save(update_fields=["name"])
+        if not isinstance(calendar, Unset):
+            department.calendar = working
+            department.save(update_fields=["calendar"])
         if roles is not None:
             _set_members(department, roles)
     return department
@@ -109,6 +121,16 @@ def _roles(members: Any, faults: list[Fault]) -> dict[int, str]:
         if username not in users:
             faults.append(Fault(f"/members/{index}/username", "unknown_user", f"there is no user “{username}”"))
     return {users[username]: role for username, (_, role) in named.items() if username in users}
+
+
+def _calendar(code: str | None, faults: list[Fault]) -> Calendar | None:
+    """The calendar of a code. Adds to `faults` where there is none."""
+    if code is None:
+        return None
+    found = Calendar.objects.filter(code=code).first() if not check_json(code, 1000) else None
+    if found is None:
+        faults.append(Fault("/calendar", "unknown_calendar", f"there is no calendar “{str(code)[:100]}”"))
+    return found
 
 
 def _name_faults(name: Any) -> list[Fault]:

@@ -8,6 +8,8 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
+from workflows.execution import calendars
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests that only PostgreSQL can run say so in the count where they cannot."""
@@ -22,8 +24,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(autouse=True)
 def _quick_and_apart(settings: object, tmp_path: Path) -> None:
-    """Cheap password hashes, and documents in a folder of the test's own."""
+    """Cheap password hashes, documents in a folder of the test's own, and no calendar of the test before."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # type: ignore[attr-defined]
+    calendars.forget()
     settings.MEDIA_ROOT = tmp_path / "documents"  # type: ignore[attr-defined]
 
 

@@ -10,7 +10,7 @@ from django.db import DEFAULT_DB_ALIAS
 from .policy import CONFIGURATORS, OPERATORS
 
 OPERATOR_PERMISSIONS = ("operate_job", "view_job", "view_history", "view_taskrun", "view_definition")
-CONFIGURED = ("definition", "pluginregistration", "department", "membership")
+CONFIGURED = ("definition", "pluginregistration", "department", "membership", "calendar", "schedule")
 
 
 def make_groups(app_config: Any, using: str = DEFAULT_DB_ALIAS, apps: Any = None, **kwargs: Any) -> None:

@@ -11,7 +11,7 @@ from departments.configuration import change_department, create_department
 from departments.exceptions import NotAllowed, NotVisible
 from departments.models import Department, Membership
 from workflows.api.bodies import Body
-from workflows.api.pagination import KeysetPagination
+from workflows.api.pagination import CodePagination
 from workflows.api.schema import problems
 from workflows.policy import may_configure
 
@@ -30,19 +30,13 @@ MEMBERS = {
         "additionalProperties": False,
     },
 }
+CALENDAR = {"type": ["string", "null"], "maxLength": 100, "description": "Code of a calendar; null: around the clock."}
 NAME = {"type": "string", "minLength": 1, "maxLength": 200}
 CREATE = Body(
-    {"code": {"type": "string", "maxLength": 100}, "name": NAME, "members": MEMBERS}, required=("code", "name")
+    {"code": {"type": "string", "maxLength": 100}, "name": NAME, "members": MEMBERS, "calendar": CALENDAR},
+    required=("code", "name"),
 )
-CHANGE = Body({"name": NAME, "members": {**MEMBERS, "description": "Replaces the whole list."}})
-
-
-class CodePagination(KeysetPagination):
-    """By code, in the order of the alphabet."""
-
-    key = "code"
-    descending = False
-    read_key = str
+CHANGE = Body({"name": NAME, "calendar": CALENDAR, "members": {**MEMBERS, "description": "Replaces the whole list."}})
 
 
 class ConfigurationView(DepartmentsView):
@@ -63,7 +57,7 @@ class DepartmentList(ConfigurationView):
     pagination_class = CodePagination
 
     def get_queryset(self) -> QuerySet[Department]:
-        return Department.objects.prefetch_related("memberships__user")
+        return Department.objects.select_related("calendar").prefetch_related("memberships__user")
 
     @extend_schema(operation_id="departments_list", responses={200: DepartmentSerializer(many=True), **problems(400)})
     def get(self, request: Request) -> Response:
@@ -100,14 +94,16 @@ class DepartmentDetail(ConfigurationView):
         responses={200: DepartmentSerializer, **problems(404, 422)},
     )
     def patch(self, request: Request, code: str) -> Response:
-        """Change its name, its members, or both; `members` replaces the whole list."""
+        """Change its name, its members, its calendar; `members` replaces the whole list."""
         change_department(_department(code), **CHANGE.read(request))
         return Response(DepartmentSerializer(_department(code)).data)
 
 
 def _department(code: str) -> Department:
     """The department with its people. NotVisible where there is none."""
-    found = Department.objects.prefetch_related("memberships__user").filter(code=code).first()
+    found = (
+        Department.objects.select_related("calendar").prefetch_related("memberships__user").filter(code=code).first()
+    )
     if found is None:
         raise NotVisible("There is no such department.")
     return found

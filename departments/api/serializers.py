@@ -88,8 +88,9 @@ class MemberSerializer(serializers.Serializer[Membership]):
 class DepartmentSerializer(serializers.ModelSerializer[Department]):
     """A department with its people."""
 
+    calendar = serializers.SlugRelatedField(slug_field="code", read_only=True)
     members: Any = MemberSerializer(source="memberships", many=True)
 
     class Meta:
         model = Department
-        fields = ("code", "name", "members")
+        fields = ("code", "name", "calendar", "members")

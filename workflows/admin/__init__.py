@@ -35,6 +35,8 @@ from workflows.models import (
 )
 from workflows.reporting.admin_actions import export_actions, export_history
 
+from . import calendars  # noqa: F401  (registers its pages)
+
 admin.site.site_header = "Workflow server"
 admin.site.site_title = "Workflow server"
 

@@ -115,6 +115,14 @@ class HistoryPagination(KeysetPagination):
     read_key = int
 
 
+class CodePagination(KeysetPagination):
+    """By code, in the order of the alphabet."""
+
+    key = "code"
+    descending = False
+    read_key = str
+
+
 class NamePagination(KeysetPagination):
     """By name, in the order of the alphabet."""
 

@@ -18,12 +18,12 @@ from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from workflows.engine.exceptions import InvalidDefinition
+from workflows.engine.exceptions import InvalidCalendar, InvalidDefinition
 from workflows.engine.faults import Fault
 from workflows.engine.jsonvalue import pointer_to
 from workflows.execution.exceptions import JobNotFound
 from workflows.intake.exceptions import IdempotencyConflict, InvalidDocument, InvalidSubmission
-from workflows.operations.exceptions import NotSupported, WrongState
+from workflows.operations.exceptions import InvalidRequest, WrongState
 
 logger = logging.getLogger("workflows.api")
 
@@ -148,7 +148,7 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
 
 def _translated(error: Exception) -> Exception:
     """The problem that an error of a lower floor is at this door."""
-    if isinstance(error, InvalidSubmission | InvalidDefinition):
+    if isinstance(error, InvalidSubmission | InvalidDefinition | InvalidCalendar | InvalidRequest):
         return invalid(error.faults)
     if isinstance(error, IdempotencyConflict):
         errors = [
@@ -157,9 +157,8 @@ def _translated(error: Exception) -> Exception:
         job = {"id": str(error.job.pk), "status": error.job.status, "created_at": error.job.created_at}
         return Problem(409, str(error), slug="idempotency-conflict", errors=errors, extra={"job": job})
     if isinstance(error, WrongState):
-        return conflict_of(error.job, error.detail)
-    if isinstance(error, NotSupported):
-        return Problem(422, str(error), slug="not-supported")
+        known = {"by": error.by or None, "at": error.at} if error.at else {}
+        return conflict_of(error.job, error.detail, **known)
     if isinstance(error, InvalidDocument):
         if error.code == "too_large":
             return Problem(413, error.detail)

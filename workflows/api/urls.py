@@ -3,7 +3,7 @@
 from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularAPIView
 
-from . import definitions, documents, health, jobs
+from . import calendars, definitions, documents, health, jobs
 from .problems import no_such_endpoint
 from .schema import DocsView
 
@@ -16,6 +16,8 @@ v1 = [
     path("jobs/<uuid:job_id>/cancel/", jobs.JobCancelView.as_view(), name="job-cancel"),
     path("jobs/<uuid:job_id>/retry/", jobs.JobRetryView.as_view(), name="job-retry"),
     path("jobs/<uuid:job_id>/skip/", jobs.JobSkipView.as_view(), name="job-skip"),
+    path("calendars/", calendars.CalendarsView.as_view(), name="calendars"),
+    path("calendars/<slug:code>/", calendars.CalendarView.as_view(), name="calendar"),
     path("documents/", documents.DocumentsView.as_view(), name="documents"),
     path("documents/<uuid:document_id>/", documents.DocumentView.as_view(), name="document"),
     path("documents/<uuid:document_id>/content/", documents.DocumentContentView.as_view(), name="document-content"),

@@ -20,6 +20,7 @@ from workflows.engine.events import (
     Command,
     Event,
     EventReceived,
+    Migrated,
     OpenWork,
     Publish,
     Record,
@@ -36,8 +37,8 @@ from .attachments import discard, stored
 from .children import close_children, start_children
 from .events import await_events, stop_awaiting
 from .gates import leave_job, leave_steps
-from .lateness import due_after
-from .letters import bury
+from .lateness import due_after, rows_of
+from .letters import bury, resolve_by
 from .parking import ParkedJob, Refusal, open_work, withdraw_work
 
 RUN_STATUS = {
@@ -53,7 +54,7 @@ RUN_STATUS = {
 
 
 C = TypeVar("C", bound=Command)
-Decided = tuple[int, datetime, Event]
+Decided = tuple[int, datetime, Event | Migrated]
 
 
 class Outcome(enum.Enum):
@@ -94,6 +95,8 @@ class Step:
     refusals: list[Refusal] = field(default_factory=list)
     decided: list[Decided] = field(default_factory=list)
     """The events that changed the state, each with the number of records before it: for the history."""
+    told_at: datetime | None = None
+    """When the first of the facts came that doors wrote since the last commit; None where there were none."""
     left: frozenset[str] = frozenset()
     """The tasks whose slots of a resource are given back with this commit."""
 
@@ -106,6 +109,11 @@ class Step:
     def fails(self) -> bool:
         """True where this makes a dead letter of the job."""
         return self.status == JobStatus.FAIL != self.job.status
+
+    @property
+    def mends(self) -> bool:
+        """True where this takes the job out of the dead letters."""
+        return self.status != JobStatus.FAIL == self.job.status
 
     @property
     def ends_place(self) -> bool:
@@ -174,6 +182,8 @@ def _carry_out(step: Step, refused: Collection[tuple[str, int]]) -> list[Refusal
         leave_job(job)
     if step.fails:
         bury(step)
+    if step.mends:
+        resolve_by(step)
     return []
 
 
@@ -190,6 +200,7 @@ def plan(step: Step, *, release: bool) -> Checkpoint:
     runs = _run_rows(step)
     _add_decided(step, history, runs)
     due_at, due_paused_at = due_after(step)
+    history += rows_of(step, due_at, due_paused_at)
     return Checkpoint(
         job_id=job.id,
         fence=job.fence,

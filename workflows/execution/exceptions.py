@@ -17,6 +17,14 @@ class DefinitionNotFound(ExecutionError):
     """There is no such version of this workflow."""
 
 
+class CalendarNotFound(ExecutionError):
+    """There is no such calendar."""
+
+
+class RunNotFound(ExecutionError):
+    """There is no such run of this task."""
+
+
 class JobNotFound(ExecutionError):
     """There is no such job."""
 

@@ -7,11 +7,13 @@ import time
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.db import transaction
 
 from workflows.engine.codec import event_from_json
 from workflows.engine.decide import decide
-from workflows.engine.events import Command, Event, JobStarted, Record, TaskFailed, TimePassed
+from workflows.engine.events import Command, Event, JobStarted, Publish, Record, TaskFailed, TimePassed
 from workflows.engine.state import JobState
+from workflows.messaging.relay import Relay
 from workflows.models import FINISHED, Job, JobStatus, Signal
 from workflows.models.statements import Checkpoint, ClaimedJob, HistoryRow, checkpoint
 
@@ -20,6 +22,9 @@ from .commit import Decided, Outcome, Step, StepFacts, commit, plan
 from .definitions import get_definition
 from .exceptions import DefinitionNotFound, LeaseLost
 from .gates import enter_step
+from .lateness import due_after
+from .letters import write_letter
+from .services import hurry
 from .steps import run_step
 
 logger = logging.getLogger(__name__)
@@ -59,6 +64,7 @@ class JobRun:
         self._begun = False
         self._idempotent = True
         self._left: frozenset[str] = frozenset()
+        self._told_at: datetime | None = None
         self._claimed_at = time.monotonic()
         self._facts = StepFacts()
 
@@ -134,7 +140,11 @@ class JobRun:
     def written(self) -> None:
         """The commit stands: what comes next is measured from here."""
         self.over = not self.state.runnable
+        if self.job.due_at is not None:
+            self.job.due_at, self.job.due_paused_at = due_after(self._step())
         self.job.status = self.state.status
+        if any(isinstance(command, Publish) for command in self.commands):
+            hurry(Relay.name)
         self.base, self.opening, self.signals, self.own = self.state, [], [], []
         self.records, self.commands, self.decided = [], [], []
         self._facts = StepFacts()
@@ -151,6 +161,7 @@ class JobRun:
             self._facts,
             self.clock(),
             decided=self.decided,
+            told_at=self._told_at,
             left=self._left,
         )
 
@@ -171,7 +182,8 @@ class JobRun:
     def _read_signals(self) -> list[Event]:
         if not self.job.signals:
             return []
-        rows = Signal.objects.filter(job_id=self.job.id).order_by("sequence")
+        rows = list(Signal.objects.filter(job_id=self.job.id).order_by("sequence"))
+        self._told_at = rows[0].created_at if rows else None
         return [event_from_json(row.event) for row in rows]
 
     def _decide_all(self) -> None:
@@ -248,5 +260,7 @@ def fail_hard(job: ClaimedJob, owner: str, error: str, cause: str) -> None:
         due_paused_at=job.due_paused_at,
         history=[history],
     )
-    if job.id not in checkpoint(owner, [step]):
-        raise LeaseLost(f"The lease of job {job.id} has passed to another worker.")
+    with transaction.atomic():
+        if job.id not in checkpoint(owner, [step]):
+            raise LeaseLost(f"The lease of job {job.id} has passed to another worker.")
+        write_letter(job.id, job.workflow, job.version, step.error or {}, at=job.now)

@@ -10,8 +10,11 @@ from typing import Protocol
 from django.db import Error
 from django.db.models.functions import Now
 
+from workflows.messaging.relay import Relay
 from workflows.models import ServiceRun
 
+from .events import Waiters
+from .lateness import Lateness
 from .prune import Pruner
 from .rescue import Rescuer
 from .timers import Timers
@@ -28,10 +31,10 @@ class Service(Protocol):
     def run_once(self) -> dict[str, int]: ...
 
 
-EVERYWHERE: list[Service] = [Timers(), Rescuer()]
+EVERYWHERE: list[Service] = [Timers(), Rescuer(), Relay(), Waiters()]
 """Services that every worker runs: they take rows as workers take jobs, so any number at once does no harm."""
 
-ONCE: list[Service] = [Pruner()]
+ONCE: list[Service] = [Pruner(), Lateness()]
 """Services of which one run at a time is enough: a row says when each is due, and who moves it first runs it."""
 
 
@@ -40,6 +43,14 @@ def register_service(service: Service, *, once: bool = False) -> None:
     services = ONCE if once else EVERYWHERE
     if all(known.name != service.name for known in services):
         services.append(service)
+
+
+_hurried: set[str] = set()
+
+
+def hurry(name: str) -> None:
+    """Let a service run in this process at the next turn, whatever its period: there is something for it to do."""
+    _hurried.add(name)
 
 
 class ServiceLoop:
@@ -59,8 +70,9 @@ class ServiceLoop:
 
     def _is_due(self, service: Service, seconds: float) -> bool:
         now = time.monotonic()
-        if now < self._next.get(service.name, 0.0):
+        if now < self._next.get(service.name, 0.0) and service.name not in _hurried:
             return False
+        _hurried.discard(service.name)
         self._next[service.name] = now + seconds
         return True
 

@@ -13,7 +13,7 @@ from workflows.engine.exceptions import InvalidDefinition
 from workflows.engine.faults import Fault
 from workflows.engine.jsonvalue import InvalidSchema, SchemaValidator, canonical, check_json, pointer_to
 from workflows.engine.validation import validate
-from workflows.models import Definition, PluginRegistration
+from workflows.models import Calendar, Definition, PluginRegistration
 
 MAX_DOCUMENT_BYTES = 2**20
 _ATTEMPTS = 20
@@ -42,7 +42,8 @@ def faults(document: Any) -> list[Fault]:
         return found
     plugins = set(PluginRegistration.objects.filter(enabled=True).values_list("job_type", flat=True))
     departments = {code for codes in _department_codes for code in codes()} if _department_codes else None
-    found.extend(validate(document, known_plugins=plugins, known_departments=departments))
+    calendars = set(Calendar.objects.values_list("code", flat=True))
+    found.extend(validate(document, known_plugins=plugins, known_departments=departments, known_calendars=calendars))
     reported = {fault.pointer for fault in found}
     found.extend(fault for fault in _schema_faults(document) if not _under(fault.pointer, reported))
     return found

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
-from workflows.engine.durations import parse_duration
 from workflows.engine.faults import Fault
 from workflows.engine.jsonvalue import SchemaValidator
 from workflows.models import Definition, PluginRegistration
@@ -24,7 +22,8 @@ class IntakeRules:
     workflow: str
     version: int
     priority: int = DEFAULT_PRIORITY
-    sla_due: timedelta | None = None
+    sla_due: str | None = None
+    sla_calendar: str | None = None
     input_schema: SchemaValidator | None = None
 
 
@@ -65,12 +64,13 @@ def _load(key: tuple[str, int, str]) -> IntakeRules:
 def read_rules(workflow: str, version: int, document: dict[str, Any]) -> IntakeRules:
     """The rules that a published document holds."""
     schema = document.get("input_schema")
-    due = document.get("sla", {}).get("due")
+    sla = document.get("sla", {})
     return IntakeRules(
         workflow,
         version,
         priority=document.get("priority", DEFAULT_PRIORITY),
-        sla_due=parse_duration(due) if due else None,
+        sla_due=sla.get("due"),
+        sla_calendar=sla.get("calendar"),
         input_schema=SchemaValidator(schema) if schema is not None else None,
     )
 

@@ -14,9 +14,12 @@ from django.db import IntegrityError, models, transaction
 from django.db.models import Case, Value, When
 from django.utils import timezone
 
+from workflows.engine.exceptions import InvalidCalendar, NoWorkingTime
 from workflows.engine.faults import Fault
 from workflows.engine.jsonvalue import check_json
 from workflows.execution import doorbell
+from workflows.execution.calendars import moved
+from workflows.execution.exceptions import CalendarNotFound
 from workflows.execution.ranks import rank_at
 from workflows.models import Document, History, Job, JobData, JobStatus
 
@@ -145,8 +148,8 @@ def _drafts(
         else:
             if not own and rules.input_schema is not None:
                 own.extend(rules.input_schema.faults(submission.input, at="/input"))
-            if not own:
-                job = _new_job(submission, rules, submitted_by, now)
+            job = None if own else _new_job(submission, rules, submitted_by, now, own)
+            if job is not None:
                 drafts.append(_Draft(submission, pointer, job, tuple(_document_ids(submission))))
         faults.extend(Fault(pointer + fault.pointer, fault.code, fault.detail) for fault in own)
     faults.extend(_document_faults(drafts, submitted_by))
@@ -190,9 +193,21 @@ def _shape_faults(submission: Submission, now: datetime) -> list[Fault]:
     return faults
 
 
-def _new_job(submission: Submission, rules: IntakeRules, submitted_by: AbstractBaseUser | None, now: datetime) -> Job:
-    """The job, unsaved. A `run_at` that has passed counts as now: it must not jump the queue."""
+def _new_job(
+    submission: Submission,
+    rules: IntakeRules,
+    submitted_by: AbstractBaseUser | None,
+    now: datetime,
+    faults: list[Fault],
+) -> Job | None:
+    """The job, unsaved; None, and the fault, where its due time cannot be counted. A `run_at` that has passed counts as
+    now: it must not jump the queue."""
     run_at = max(submission.run_at or now, now)
+    try:
+        due_at = None if rules.sla_due is None else moved(run_at, rules.sla_due, rules.sla_calendar)
+    except (CalendarNotFound, InvalidCalendar, NoWorkingTime) as error:
+        faults.append(Fault("/workflow", "no_due_time", f"has a calendar that nothing can be counted on: {error}"))
+        return None
     priority = rules.priority if submission.priority is None else submission.priority
     return Job(
         workflow=rules.workflow,
@@ -202,7 +217,7 @@ def _new_job(submission: Submission, rules: IntakeRules, submitted_by: AbstractB
         rank=rank_at(run_at, priority),
         correlation_id=submission.correlation_id,
         submitted_by=submitted_by,
-        due_at=run_at + rules.sla_due if rules.sla_due is not None else None,
+        due_at=due_at,
         created_at=now,
         history_count=1,
     )
