@@ -5,11 +5,11 @@ Called inside the worker's commit, for the whole batch at once: the number of st
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from django.db.models import F
+from django.db.models import Case, F, Value, When
 from django.utils import timezone
 
 from workflows.engine.events import OpenWork, WithdrawWork
@@ -117,6 +117,14 @@ def _status_after(reason: str) -> str:
     return WorkItemStatus.SKIPPED if reason == "skipped" else WorkItemStatus.WITHDRAWN
 
 
+def rename_items(job_id: UUID, names: Mapping[str, str]) -> None:
+    """The items of a job that was moved to another version follow their tasks to their new names, all at once."""
+    from .models import WorkItem
+
+    places = [When(task=name, then=Value(target)) for name, target in names.items()]
+    WorkItem.objects.filter(job_id=job_id, task__in=list(names)).update(task=Case(*places, default=F("task")))
+
+
 def department_codes() -> set[str]:
     """The codes that a definition may name."""
     from .models import Department
@@ -128,6 +136,7 @@ def register() -> None:
     """Make the departments known to the engine. Called once, when the applications are ready."""
     from workflows.execution.parking import register_parker
     from workflows.intake.publishing import register_department_codes
+    from workflows.operations.migrate import register_renamer
     from workflows.policy import register_job_visibility
 
     from .policy import visible_job_condition
@@ -135,3 +144,4 @@ def register() -> None:
     register_parker(DepartmentParker())
     register_job_visibility(visible_job_condition)
     register_department_codes(department_codes)
+    register_renamer(rename_items)

@@ -136,6 +136,8 @@ class _Move:
         target = self.names.get(name)
         if not task.active:
             return
+        if target is None and any(obstacle.task == name for obstacle in self.obstacles):
+            return
         if target is None:
             detail = f"The job is at {name!r}, which the new version does not have: map it to one of its tasks."
             self.obstacles.append(Obstacle(NEEDS_MAPPING, name, detail))

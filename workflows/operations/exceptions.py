@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import datetime
+
+from workflows.engine.faults import Fault
 from workflows.models import Job
 
 
@@ -10,13 +14,20 @@ class OperationError(Exception):
 
 
 class WrongState(OperationError):
-    """The job, or the task, is not in a state in which this can be done."""
+    """The job, or the task, is not in a state in which this can be done. `by` and `at` say who brought it there, and
+    when, where that is known."""
 
-    def __init__(self, job: Job, detail: str) -> None:
+    def __init__(self, job: Job, detail: str, *, by: str = "", at: datetime | None = None) -> None:
         super().__init__(detail)
         self.job = job
         self.detail = detail
+        self.by = by
+        self.at = at
 
 
-class NotSupported(OperationError):
-    """This server cannot do that yet."""
+class InvalidRequest(OperationError):
+    """What was asked for does not fit the definitions; `faults` holds every reason, each with a JSON Pointer."""
+
+    def __init__(self, faults: Iterable[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__(" ".join(fault.detail for fault in self.faults))
