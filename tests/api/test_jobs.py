@@ -432,16 +432,6 @@ def test_cancelling_twice_is_a_conflict_that_tells_the_state(operator: APIClient
     assert body["job"]["finished_at"]
 
 
-def test_compensation_is_refused_as_not_supported_and_nothing_is_cancelled(operator: APIClient) -> None:
-    make_definition("claim")
-    job = submit_job(Submission("claim", {}), submitted_by=None).job
-    body = problem_of(operator.post(f"{JOBS}{job.pk}/cancel/", {"compensate": True}, format="json"), 422)
-    assert body["type"] == "/problems/not-supported"
-    job.refresh_from_db()
-    assert job.status == "NEW"
-
-
-@pytest.mark.parametrize(("verb", "body"), [("retry", {}), ("skip", {"task": "start"})])
 def test_a_job_that_did_not_fail_cannot_be_repaired(operator: APIClient, verb: str, body: dict[str, Any]) -> None:
     make_definition("claim")
     job = submit_job(Submission("claim", {}), submitted_by=None).job

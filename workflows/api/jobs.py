@@ -1,31 +1,27 @@
-"""Jobs: submit, list, read, repair."""
+"""Jobs: submit, list, read."""
 
 from __future__ import annotations
 
 import uuid
 from typing import Any
 
-from django.conf import settings
 from django.db.models import QuerySet
 from django.http import Http404
 from django.urls import reverse
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework.exceptions import PermissionDenied
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from workflows import operations, policy
+from workflows import policy
 from workflows.engine.durations import parse_timestamp
-from workflows.engine.events import UNSET
 from workflows.engine.exceptions import InvalidTimestamp
 from workflows.engine.faults import Fault
-from workflows.engine.jsonvalue import check_json
 from workflows.intake.submit import MAX_BATCH, Submission, submit_job, submit_jobs
 from workflows.models import History, Job
 
-from .bodies import ANY_JSON, NAME, SUBMISSION, Body
+from .bodies import SUBMISSION, Body
 from .conditional import with_etag
 from .filters import JobFilter
 from .pagination import HistoryPagination, KeysetPagination
@@ -35,9 +31,6 @@ from .serializers import BatchSerializer, HistorySerializer, JobListSerializer, 
 
 SUBMIT = Body(SUBMISSION, required=("workflow", "input"))
 BATCH = Body({"jobs": {"type": "array", "minItems": 1, "maxItems": MAX_BATCH, "items": SUBMIT.schema}}, ("jobs",))
-CANCEL = Body({"reason": {"type": "string", "maxLength": 1000}, "compensate": {"type": "boolean"}})
-RETRY = Body({"task": NAME, "input": ANY_JSON})
-SKIP = Body({"task": NAME, "output": ANY_JSON}, required=("task",))
 
 KEY = OpenApiParameter(
     "Idempotency-Key",
@@ -158,73 +151,3 @@ class JobHistoryView(GenericAPIView[History]):
         """Every move and decision, oldest first."""
         rows = self.filter_queryset(History.objects.filter(job=visible_job(request, job_id)))
         return self.get_paginated_response(HistorySerializer(self.paginate_queryset(rows), many=True).data)
-
-
-class RepairView(APIView):
-    """Base of the operators' repairs: who may not see the job gets 404, who may but is no operator 403."""
-
-    required_scopes = {"POST": "operate"}
-
-    def authorized(self, request: Request, job_id: uuid.UUID) -> uuid.UUID:
-        """The id, where the caller may repair the job."""
-        job = visible_job(request, job_id)
-        if not policy.may_operate(request.user):
-            raise PermissionDenied("Only operators repair jobs.")
-        return job.pk
-
-    def answer(self, job: Job) -> Response:
-        """The job as it is after the repair."""
-        return Response(JobSerializer(full_job(job.pk, Job.objects.all())).data)
-
-
-_REPAIRED = {200: JobSerializer, **problems(400, 403, 404, 409, 413, 415, 422)}
-
-
-class JobCancelView(RepairView):
-    """Cancel."""
-
-    @extend_schema(operation_id="jobs_cancel", request=CANCEL.openapi, responses=_REPAIRED)
-    def post(self, request: Request, job_id: uuid.UUID) -> Response:
-        """End the job: what it waits for is withdrawn."""
-        pk = self.authorized(request, job_id)
-        body = CANCEL.read(request)
-        reason, compensate = body.get("reason", ""), body.get("compensate", False)
-        return self.answer(
-            operations.cancel_job(pk, actor=request.user.get_username(), reason=reason, compensate=compensate)
-        )
-
-
-class JobRetryView(RepairView):
-    """Retry."""
-
-    @extend_schema(operation_id="jobs_retry", request=RETRY.openapi, responses=_REPAIRED)
-    def post(self, request: Request, job_id: uuid.UUID) -> Response:
-        """Start the failed tasks again: the named one, if wanted with another input, or all."""
-        pk = self.authorized(request, job_id)
-        body = RETRY.read(request)
-        changed = body.get("input", UNSET)
-        if changed is not UNSET:
-            _keepable(changed, "/input")
-        return self.answer(
-            operations.retry_job(pk, actor=request.user.get_username(), task=body.get("task"), input=changed)
-        )
-
-
-class JobSkipView(RepairView):
-    """Skip."""
-
-    @extend_schema(operation_id="jobs_skip", request=SKIP.openapi, responses=_REPAIRED)
-    def post(self, request: Request, job_id: uuid.UUID) -> Response:
-        """Finish a failed or waiting task by hand, with an output; the job goes on behind it."""
-        pk = self.authorized(request, job_id)
-        body = SKIP.read(request)
-        _keepable(body.get("output"), "/output")
-        return self.answer(
-            operations.skip_task(pk, body["task"], actor=request.user.get_username(), output=body.get("output"))
-        )
-
-
-def _keepable(value: Any, pointer: str) -> None:
-    faults = check_json(value, settings.WORKFLOW_VALUE_MAX_BYTES, at=pointer)
-    if faults:
-        raise invalid(faults)

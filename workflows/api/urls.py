@@ -3,7 +3,7 @@
 from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularAPIView
 
-from . import calendars, definitions, documents, health, jobs
+from . import calendars, definitions, documents, health, jobs, repairs
 from .problems import no_such_endpoint
 from .schema import DocsView
 
@@ -13,9 +13,10 @@ v1 = [
     path("jobs/<uuid:job_id>/", jobs.JobView.as_view(), name="job"),
     path("jobs/<uuid:job_id>/history/", jobs.JobHistoryView.as_view(), name="job-history"),
     path("jobs/<uuid:job_id>/documents/", documents.JobDocumentsView.as_view(), name="job-documents"),
-    path("jobs/<uuid:job_id>/cancel/", jobs.JobCancelView.as_view(), name="job-cancel"),
-    path("jobs/<uuid:job_id>/retry/", jobs.JobRetryView.as_view(), name="job-retry"),
-    path("jobs/<uuid:job_id>/skip/", jobs.JobSkipView.as_view(), name="job-skip"),
+    path("jobs/<uuid:job_id>/cancel/", repairs.JobCancelView.as_view(), name="job-cancel"),
+    path("jobs/<uuid:job_id>/retry/", repairs.JobRetryView.as_view(), name="job-retry"),
+    path("jobs/<uuid:job_id>/skip/", repairs.JobSkipView.as_view(), name="job-skip"),
+    path("jobs/<uuid:job_id>/restart/", repairs.JobRestartView.as_view(), name="job-restart"),
     path("calendars/", calendars.CalendarsView.as_view(), name="calendars"),
     path("calendars/<slug:code>/", calendars.CalendarView.as_view(), name="calendar"),
     path("documents/", documents.DocumentsView.as_view(), name="documents"),
