@@ -130,6 +130,11 @@ WORKFLOW_DOCUMENT_MAX_BYTES = whole_number("WORKFLOW_DOCUMENT_MAX_BYTES", 10 * 2
 WORKFLOW_BODY_MAX_BYTES = whole_number("WORKFLOW_BODY_MAX_BYTES", 4 * 2**20, least=1024, most=2**28)
 WORKFLOW_VALUE_MAX_BYTES = whole_number("WORKFLOW_VALUE_MAX_BYTES", 256 * 1024, least=1024, most=2**24)
 """The largest input, step output or answer, as JSON text."""
+WORKFLOW_EVENT_TTL_MAX_SECONDS = whole_number("WORKFLOW_EVENT_TTL_MAX_SECONDS", 30 * 86400, least=1, most=366 * 86400)
+WORKFLOW_EVENT_TTL_SECONDS = whole_number(
+    "WORKFLOW_EVENT_TTL_SECONDS", 86400, least=0, most=WORKFLOW_EVENT_TTL_MAX_SECONDS
+)
+"""How long an event counts for those who begin to wait after it came, where it does not say so itself."""
 
 WORKERS = whole_number("WORKERS", 2, least=1, most=64)
 TICK_SECONDS = 1

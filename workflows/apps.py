@@ -12,7 +12,12 @@ class WorkflowsConfig(AppConfig):
 
     def ready(self) -> None:
         from workflows import checks  # noqa: F401  (registers the system checks)
+        from workflows.execution.services import register_service
         from workflows.groups import make_groups
+        from workflows.intake.events import EventHandler, handle_event
+        from workflows.messaging.inbox import register_handler
 
+        register_handler(handle_event)
+        register_service(EventHandler())
         # Sent for every application: the departments' permissions are there only after theirs.
         post_migrate.connect(make_groups, dispatch_uid="workflows.groups")

@@ -21,7 +21,7 @@ class InvalidSubmission(IntakeError):
 
 
 class UnknownWorkflow(InvalidSubmission):
-    """There is no such workflow, no such version of it, and no enabled plugin of that name."""
+    """There is no such workflow, no such version of it that is not retired, and no enabled plugin of that name."""
 
 
 class IdempotencyConflict(IntakeError):
@@ -40,3 +40,20 @@ class InvalidDocument(IntakeError):
         self.code = code
         self.detail = detail
         super().__init__(detail)
+
+
+class EventNotFound(IntakeError):
+    """There is no such event."""
+
+
+class NoSuchVersion(IntakeError):
+    """The workflow has no such version, or no draft."""
+
+
+class DraftChanged(IntakeError):
+    """Somebody changed the draft, or published a version, since the caller looked. `draft` is as it is now; None where
+    there is none any more."""
+
+    def __init__(self, detail: str, draft: Any = None) -> None:
+        super().__init__(detail)
+        self.draft = draft
