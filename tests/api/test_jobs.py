@@ -432,6 +432,7 @@ def test_cancelling_twice_is_a_conflict_that_tells_the_state(operator: APIClient
     assert body["job"]["finished_at"]
 
 
+@pytest.mark.parametrize(("verb", "body"), [("retry", {}), ("skip", {"task": "start"})])
 def test_a_job_that_did_not_fail_cannot_be_repaired(operator: APIClient, verb: str, body: dict[str, Any]) -> None:
     make_definition("claim")
     job = submit_job(Submission("claim", {}), submitted_by=None).job
