@@ -25,7 +25,8 @@ from workflows.execution.respond import add_history, lock_job, signal_job
 from workflows.models import FINISHED, Job, JobData
 from workflows.policy import visible_jobs
 
-from . import answers
+from . import answers, quorum
+from .constraints import barred_from
 from .exceptions import InvalidAnswer, ItemConflict, NotAllowed, NotVisible, VersionMismatch
 from .models import (
     ACTIVE,
@@ -33,6 +34,7 @@ from .models import (
     Department,
     DepartmentResponse,
     Membership,
+    Vote,
     WorkItem,
     WorkItemQuerySet,
     WorkItemStatus,
@@ -76,6 +78,9 @@ def assign(item_id: UUID, user: Any, assignee: Any, *, version: int | None = Non
         return claim(item_id, user, version=version)
     item = _enter(item_id, user, "assign", version)
     person = _member(item, assignee)
+    if person.pk in barred_from(item):
+        detail = f"“{person.get_username()}” may not decide it: they had to do with this request before"
+        raise InvalidAnswer([Fault("/assignee", "barred", detail)])
     _change(item, status=WorkItemStatus.CLAIMED, assignee_id=person.pk, claimed_at=timezone.now())
     _note(item, "item.assigned", user, assignee=person.get_username())
     return item
@@ -98,6 +103,9 @@ def forward(
         faults.append(Fault("/department", "unknown_department", f"there is no department “{code[:100]}”"))
     elif target.pk == item.department_id:
         faults.append(Fault("/department", "same_department", f"it is with {target.name} already"))
+    elif _nobody_may(item, target):
+        detail = f"everybody in {target.name} had to do with this request before, so nobody there may decide it"
+        faults.append(Fault("/department", "barred", detail))
     if faults or target is None:
         raise InvalidAnswer(faults)
     source = item.department
@@ -134,12 +142,39 @@ def complete(
     """Decide an item: of any number at once, one takes effect.
 
     `outcome` becomes the outcome of the task and `data`, the fields of the form, its output; the comment is kept with
-    the item and in the history. Returns the decided item. Raises as `claim` does, and InvalidAnswer with every fault
-    of the outcome, the data and the comment.
+    the item and in the history. Where several decide, this is one person's vote, and the item is decided as soon as
+    the votes say so. Returns the item as it is then. Raises as `claim` does, and InvalidAnswer with every fault of the
+    outcome, the data and the comment.
     """
     item = _enter(item_id, user, "complete", version)
     answers.require_decision(item, outcome, data, comment)
     output = dict(data or {})
+    if item.quorum:
+        _vote(item, user, outcome, output, comment.strip())
+    else:
+        _answer(item, user, outcome, output, comment)
+    return item
+
+
+def _vote(item: WorkItem, user: Any, outcome: str, data: dict[str, Any], comment: str) -> None:
+    """One more vote, and the decision where it is the deciding one: with the fields of the votes that carried it."""
+    at = timezone.now()
+    Vote.objects.create(item=item, voter_id=user.pk, outcome=outcome, data=data, comment=comment, at=at)
+    _note(item, "item.voted", user, outcome=outcome, comment=comment)
+    votes = list(Vote.objects.filter(item=item).select_related("voter").order_by("id"))
+    decided = quorum.decision(quorum.Quorum.read(item.quorum or {}), item.outcomes, [vote.outcome for vote in votes])
+    if decided is None:
+        _change(item)
+        return
+    output: dict[str, Any] = {}
+    for vote in votes:
+        if vote.outcome == decided:
+            output |= vote.data or {}
+    _answer(item, user, decided, {**output, "votes": [quorum.shown(vote) for vote in votes]}, comment)
+
+
+def _answer(item: WorkItem, user: Any, outcome: str, output: dict[str, Any], comment: str) -> None:
+    """Tell the job, close the item, and keep the response."""
     _signal(item, user, "item.decided", outcome, output, comment=comment.strip())
     _decide(item, user, outcome, output, comment.strip())
     DepartmentResponse.objects.create(
@@ -152,7 +187,6 @@ def complete(
         received_by_id=user.pk,
         received_at=item.decided_at or timezone.now(),
     )
-    return item
 
 
 @transaction.atomic
@@ -273,9 +307,25 @@ def _enter(item_id: UUID, user: Any, verb: str, version: int | None) -> WorkItem
     answer = judge(standing_now(user), item, verb)
     if not answer:
         raise _refusal(item, answer)
-    if version is not None and version != item.version:
+    if version is not None and not _is_seen(item, version):
         raise VersionMismatch(item, version)
     return item
+
+
+def _is_seen(item: WorkItem, version: int) -> bool:
+    """Whether that version is the item as it is now. The vote of a colleague does not outdate one's own."""
+    if version == item.version or not item.quorum:
+        return version == item.version
+    return item.version - item.votes.count() <= version < item.version
+
+
+def _nobody_may(item: WorkItem, department: Department) -> bool:
+    """Whether the department has people, and the item's constraints keep out every one of them."""
+    barred = barred_from(item)
+    if not barred:
+        return False
+    people = department.memberships.filter(user__is_active=True)
+    return people.exists() and not people.exclude(user_id__in=barred).exists()
 
 
 def read_item(item_id: UUID) -> WorkItem:

@@ -13,6 +13,12 @@ from django.db.models import Case, F, Value, When
 from django.utils import timezone
 
 from workflows.engine.events import OpenWork, WithdrawWork
+from workflows.engine.exceptions import InvalidCalendar, NoWorkingTime
+from workflows.execution.calendars import moved
+from workflows.execution.exceptions import CalendarNotFound
+
+Place = tuple[int | None, str | None]
+"""A department's id, and the code of the calendar it works by (None: around the clock)."""
 
 Refused = tuple[UUID, str, int, str, str]
 """(job id, task, iteration, error name, cause): a request that could not be opened; the executor fails its task."""
@@ -27,7 +33,8 @@ class DepartmentParker:
     def open(self, batch: Sequence[tuple[Any, OpenWork]]) -> list[Refused]:
         """Create a work item for each (job, request); the job has `id`, `workflow` and `correlation_id`.
 
-        Returns what could not be opened, because its department does not exist. Four statements at most.
+        Returns what could not be opened: its department does not exist, or works by a calendar that nothing can be
+        counted on. The number of statements does not grow with the batch.
         """
         from .models import WorkItem
 
@@ -39,10 +46,14 @@ class DepartmentParker:
             if work.department and work.department not in departments:
                 cause = f"There is no department “{work.department}”."
                 refused.append((job.id, work.task, work.iteration, UNKNOWN_DEPARTMENT, cause))
-            else:
-                department = departments.get(work.department) if work.department else None
-                items.append(_item(job, work, department, holders.get((work.department, work.assignee))))
+                continue
+            place = departments[work.department] if work.department else (None, None)
+            try:
+                items.append(_item(job, work, place, holders.get((work.department, work.assignee))))
+            except (NoWorkingTime, InvalidCalendar, CalendarNotFound) as error:
+                refused.append((job.id, work.task, work.iteration, type(error).__name__, str(error)))
         if items:
+            _leave_free([item for item in items if item.assignee_id is not None])
             WorkItem.objects.bulk_create(items)
         return refused
 
@@ -65,10 +76,13 @@ class DepartmentParker:
             )
 
 
-def _departments(codes: set[str]) -> dict[str, int]:
+def _departments(codes: set[str]) -> dict[str, Place]:
     from .models import Department
 
-    return dict(Department.objects.filter(code__in=codes).values_list("code", "id")) if codes else {}
+    if not codes:
+        return {}
+    found = Department.objects.filter(code__in=codes).values_list("code", "id", "calendar__code")
+    return {code: (pk, calendar) for code, pk, calendar in found}
 
 
 def _members(wanted: set[tuple[str | None, str | None]]) -> dict[tuple[str | None, str | None], int]:
@@ -85,10 +99,16 @@ def _members(wanted: set[tuple[str | None, str | None]]) -> dict[tuple[str | Non
     return {(code, name): pk for code, name, pk in found.values_list("department__code", "user__username", "user_id")}
 
 
-def _item(job: Any, work: OpenWork, department_id: int | None, holder_id: int | None) -> Any:
+def _item(job: Any, work: OpenWork, place: Place, holder_id: int | None) -> Any:
+    from .escalation import next_at, steps_of
     from .models import WorkItem, WorkItemStatus
 
     now = timezone.now()
+    department_id, calendar = place
+    if work.quorum:
+        holder_id = None  # several decide it, so nobody holds it
+    due_at = work.due_at if work.due is None or calendar is None else moved(now, work.due, calendar)
+    steps = steps_of(work.escalate, now, due_at, calendar)
     return WorkItem(
         job_id=job.id,
         workflow=job.workflow,
@@ -105,10 +125,26 @@ def _item(job: Any, work: OpenWork, department_id: int | None, holder_id: int | 
         outcomes=list(work.outcomes),
         form=work.form,
         data=work.data,
-        due_at=work.due_at,
+        due_at=due_at,
+        follow_up_at=None if work.follow_up is None else moved(now, work.follow_up, calendar),
+        quorum=work.quorum,
+        constraints=work.constraints,
+        escalations=steps,
+        escalate_at=next_at(steps),
         priority=work.priority,
         created_at=now,
     )
+
+
+def _leave_free(items: Sequence[Any]) -> None:
+    """Whoever may not decide an item is not given it either: it is open to the department instead."""
+    from .constraints import barred_from, read_constraints
+    from .models import WorkItemStatus
+
+    read_constraints(items)
+    for item in items:
+        if item.assignee_id in barred_from(item):
+            item.status, item.assignee_id, item.claimed_at = WorkItemStatus.OPEN, None, None
 
 
 def _status_after(reason: str) -> str:
@@ -135,12 +171,15 @@ def department_codes() -> set[str]:
 def register() -> None:
     """Make the departments known to the engine. Called once, when the applications are ready."""
     from workflows.execution.parking import register_parker
+    from workflows.execution.services import register_service
     from workflows.intake.publishing import register_department_codes
     from workflows.operations.migrate import register_renamer
     from workflows.policy import register_job_visibility
 
+    from .escalation import Escalations
     from .policy import visible_job_condition
 
+    register_service(Escalations())
     register_parker(DepartmentParker())
     register_job_visibility(visible_job_condition)
     register_department_codes(department_codes)

@@ -11,6 +11,9 @@
 | forward  | whoever holds it, the department's leads, superusers                             |
 | respond  | members, operators, superusers, holders of `departments.respond_any` (a system)  |
 
+An item with a quorum is held by nobody: to complete it is to vote, once a person. Whom the constraints of an item keep
+out neither claims nor completes it, superusers and leads included: see `constraints`.
+
 What the state of the item forbids is told apart from what the person may not do: the first is a conflict.
 """
 
@@ -27,6 +30,7 @@ from django.utils import timezone
 
 from workflows.policy import may_operate
 
+from .constraints import barred_from
 from .models import Membership, WorkItem, WorkItemQuerySet, WorkItemStatus
 
 VERBS = ("view", "comment", "claim", "complete", "release", "assign", "forward", "respond")
@@ -154,7 +158,8 @@ def judge(person: Standing, item: WorkItem, verb: str) -> Verdict:
         return Verdict(False, "There is no such work item.", NOT_VISIBLE)
     if verb in ("view", "comment"):
         return ALLOWED
-    refusals = (_of_person(person, item, verb), _of_state(person, item, verb))
+    rules = (_of_person, _of_state, _of_constraints)
+    refusals = (rule(person, item, verb) for rule in rules)
     return next((refusal for refusal in refusals if refusal is not None), ALLOWED)
 
 
@@ -171,7 +176,9 @@ def _of_person(person: Standing, item: WorkItem, verb: str) -> Verdict | None:
         return None
     if item.assignee_id is not None:
         return Verdict(False, f"{item.assignee} holds it: only they or {leads} can do this.", NOT_ALLOWED)
-    return Verdict(False, f"Claim it first, or ask {leads}.", NOT_ALLOWED) if verb == "forward" else None
+    if verb != "forward":
+        return None
+    return Verdict(False, f"Ask {leads}." if item.quorum else f"Claim it first, or ask {leads}.", NOT_ALLOWED)
 
 
 def _waits_for_person(item: WorkItem) -> bool:
@@ -184,11 +191,32 @@ def _of_state(person: Standing, item: WorkItem, verb: str) -> Verdict | None:
         return Verdict(False, "A system answers this request; it is not decided here.", "external")
     if not item.is_active:
         return Verdict(False, ended(item), _ended_code(item))
+    if item.quorum:
+        return _of_quorum(person, item, verb)
     if verb == "release" and item.assignee_id is None:
         return Verdict(False, "Nobody holds it.", "not_claimed")
     if verb in ("claim", "complete") and item.assignee_id not in (None, person.user_id):
         return Verdict(False, held(item), "claimed")
     return None
+
+
+def _of_quorum(person: Standing, item: WorkItem, verb: str) -> Verdict | None:
+    """The refusal that has to do with several people deciding the item together, or None."""
+    if verb in ("claim", "assign", "release"):
+        return Verdict(False, "Several people decide this together, so nobody holds it: vote on it.", "quorum")
+    if verb == "complete":
+        vote = next((vote for vote in item.votes.all() if vote.voter_id == person.user_id), None)
+        if vote is not None:
+            return Verdict(False, f"You voted “{vote.outcome}” on {moment(vote.at)}. Others vote now.", "voted")
+    return None
+
+
+def _of_constraints(person: Standing, item: WorkItem, verb: str) -> Verdict | None:
+    """The refusal that has to do with what the person did to the job before, or None."""
+    if verb not in ("claim", "complete") or person.user_id is None:
+        return None
+    reason = barred_from(item).get(person.user_id)
+    return None if reason is None else Verdict(False, reason, NOT_ALLOWED)
 
 
 def _respond(person: Standing, item: WorkItem) -> Verdict:

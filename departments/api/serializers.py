@@ -4,9 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from departments import quorum
 from departments.models import Comment, Department, DepartmentResponse, Membership, WorkItem
+
+
+class VoteSerializer(serializers.Serializer[Any]):
+    """What one person of several decided."""
+
+    by = serializers.CharField()
+    outcome = serializers.CharField()
+    comment = serializers.CharField(allow_blank=True)
+    at = serializers.DateTimeField()
+
+
+class QuorumSerializer(serializers.Serializer[Any]):
+    """How many votes it takes, and how they stand."""
+
+    need = serializers.IntegerField()
+    of = serializers.IntegerField()
+    veto = serializers.BooleanField()
+    cast = serializers.IntegerField()
+    counts = serializers.DictField(child=serializers.IntegerField())
 
 
 class WorkItemSerializer(serializers.ModelSerializer[WorkItem]):
@@ -16,6 +37,17 @@ class WorkItemSerializer(serializers.ModelSerializer[WorkItem]):
     department = serializers.SlugRelatedField(slug_field="code", read_only=True)
     assignee = serializers.SlugRelatedField(slug_field="username", read_only=True)
     decided_by = serializers.SlugRelatedField(slug_field="username", read_only=True)
+    quorum = serializers.SerializerMethodField()
+    votes = serializers.SerializerMethodField()
+    constraints = serializers.JSONField(read_only=True, allow_null=True)
+
+    @extend_schema_field(QuorumSerializer(allow_null=True))
+    def get_quorum(self, item: WorkItem) -> dict[str, Any] | None:
+        return quorum.tally(item)
+
+    @extend_schema_field(VoteSerializer(many=True))
+    def get_votes(self, item: WorkItem) -> list[dict[str, Any]]:
+        return [quorum.shown(vote) for vote in item.votes.all()] if item.quorum else []
 
     class Meta:
         model = WorkItem
@@ -34,6 +66,11 @@ class WorkItemSerializer(serializers.ModelSerializer[WorkItem]):
             "data",
             "priority",
             "due_at",
+            "follow_up_at",
+            "escalated_at",
+            "constraints",
+            "quorum",
+            "votes",
             "version",
             "created_at",
             "decided_by",

@@ -5,23 +5,24 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from django.db.models import Prefetch
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from departments import actions
 from departments.exceptions import NotVisible
-from departments.models import WorkItem, WorkItemQuerySet
+from departments.models import Vote, WorkItem, WorkItemQuerySet
 from departments.policy import visible_items
 from workflows.api.bodies import Body
 from workflows.api.conditional import with_etag
 from workflows.api.pagination import KeysetPagination
 from workflows.api.schema import problems
+from workflows.api.seen import IF_MATCH, entity_tag, seen_version
 
 from .filters import WorkItemFilter
 from .problems import DepartmentsView
 from .serializers import CommentSerializer, WorkItemSerializer
-from .versions import IF_MATCH, entity_tag, seen_version
 
 TEXT = {"type": "string"}
 NOTHING = Body({})
@@ -47,7 +48,7 @@ class WorkItemList(DepartmentsView):
     pagination_class = KeysetPagination
 
     def get_queryset(self) -> WorkItemQuerySet:
-        return visible_items(self.request.user).select_related("department", "assignee", "decided_by")
+        return shown_items(self.request.user)
 
     @extend_schema(operation_id="work_items_list", responses={200: WorkItemSerializer(many=True), **problems(400)})
     def get(self, request: Request) -> Response:
@@ -62,8 +63,7 @@ class WorkItemDetail(DepartmentsView):
     @extend_schema(operation_id="work_items_read", responses={200: WorkItemSerializer, 304: None, **problems(404)})
     def get(self, request: Request, item_id: UUID) -> Response:
         """The item; `304` where the caller has this version already."""
-        items = visible_items(request.user).select_related("department", "assignee", "decided_by")
-        item = items.filter(pk=item_id).first()
+        item = shown_items(request.user).filter(pk=item_id).first()
         if item is None:
             raise NotVisible
         return with_etag(request, WorkItemSerializer(item).data, etag=entity_tag(item.version))
@@ -136,9 +136,18 @@ class Complete(WorkItemVerb):
         operation_id="work_items_complete", request=COMPLETE.openapi, parameters=[IF_MATCH], responses=ANSWERS
     )
     def post(self, request: Request, item_id: UUID) -> Response:
-        """Decide the item: of any number at once, exactly one takes effect. The rest are told who, when and what."""
+        """Decide the item: of any number at once, exactly one takes effect. The rest are told who, when and what.
+
+        Where several decide together this is your vote, and the answer shows how the votes stand.
+        """
         body = COMPLETE.read(request)
         return shown(actions.complete(item_id, request.user, **body, version=seen_version(request)))
+
+
+def shown_items(user: Any) -> WorkItemQuerySet:
+    """The items that a user may see, with all that is shown of them: two statements for any number."""
+    votes = Prefetch("votes", Vote.objects.select_related("voter").order_by("id"))
+    return visible_items(user).select_related("department", "assignee", "decided_by").prefetch_related(votes)
 
 
 def shown(item: WorkItem) -> Response:

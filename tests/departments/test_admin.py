@@ -69,7 +69,7 @@ def test_a_department_keeps_its_code_and_takes_members_on_its_page(client: Clien
 def test_departments_and_members_travel_as_files(people: People) -> None:
     Department.objects.filter(code="payments").update(description="Pays.")
     rows = DepartmentResource().export().dict
-    assert {"code": "payments", "name": "Payments", "description": "Pays."} in rows
+    assert {"code": "payments", "name": "Payments", "description": "Pays.", "calendar": ""} in rows
     result = DepartmentResource().import_data(
         Dataset(
             ("verification", "Checks", ""), ("archive", "Archive", "Keeps."), headers=["code", "name", "description"]

@@ -112,7 +112,8 @@ def test_what_is_wrong_with_a_calendar_is_said_with_its_place(
 ) -> None:
     faults = calendar_faults(time_zone, hours, holidays)
     assert [(fault.pointer, fault.code) for fault in faults] == [(pointer, code)]
-    with pytest.raises(InvalidCalendar, match=faults[0].detail[:10]):
+    error = NoWorkingTime if code == "no_working_time" else InvalidCalendar
+    with pytest.raises(error, match=faults[0].detail[:10]):
         WorkingCalendar(time_zone, hours, holidays)
 
 

@@ -26,6 +26,7 @@ _GAP_DAYS: Final = 3_653
 _HORIZON_DAYS: Final = 36_525
 """A hundred years: nothing is counted further, so that no duration costs more than that to count."""
 
+_NO_HOUR: Final = "no_working_time"
 _MIDNIGHT: Final = 24 * 60
 Span = tuple[int, int]
 """Working hours of a day, as minutes after midnight: from, and up to."""
@@ -57,19 +58,19 @@ class WorkingCalendar:
 
     `hours` maps `mon` to `sun` to spans such as `[["09:00", "12:00"], ["13:00", "17:00"]]`; a weekday that is left out
     is free, and `24:00` is the end of a day. `holidays` are dates such as `2026-12-25`. Raises InvalidCalendar with
-    every fault, and NoWorkingTime for a week without a working hour, or no working day in ten years from today on.
+    every fault, and NoWorkingTime for a week without a working hour.
     """
 
     def __init__(self, time_zone: str, hours: Mapping[str, Any], holidays: Collection[str] = ()) -> None:
         faults = calendar_faults(time_zone, hours, holidays)
+        if [fault.code for fault in faults] == [_NO_HOUR]:
+            raise NoWorkingTime(faults[0].detail)
         if faults:
             raise InvalidCalendar(faults)
         self.zone = ZoneInfo(time_zone)
         self._week = _read_hours(hours, [])
         self._holidays = _read_holidays(holidays, [])
         self._day_seconds = [sum(stop - start for start, stop in spans) * 60 for spans in self._week]
-        if not any(self._day_seconds):
-            raise NoWorkingTime("The calendar has no working hour: give at least one weekday its hours.")
         self._spans_of = lru_cache(maxsize=4_096)(self._work_out)
 
     @property
@@ -239,7 +240,7 @@ def _read_hours(hours: Any, faults: list[Fault]) -> list[list[Span]]:
         else:
             week[WEEKDAYS.index(name)] = _read_spans(spans, where, faults)
     if not faults and not any(week):
-        faults.append(Fault("/hours", "no_working_time", "There is no working hour: give a weekday its hours."))
+        faults.append(Fault("/hours", _NO_HOUR, "The calendar has no working hour: give a weekday its hours."))
     return week
 
 
