@@ -8,7 +8,7 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-from workflows.execution import calendars
+from workflows.execution import calendars, children
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -27,6 +27,7 @@ def _quick_and_apart(settings: object, tmp_path: Path) -> None:
     """Cheap password hashes, documents in a folder of the test's own, and no calendar of the test before."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # type: ignore[attr-defined]
     calendars.forget()
+    children.forget()
     settings.MEDIA_ROOT = tmp_path / "documents"  # type: ignore[attr-defined]
 
 

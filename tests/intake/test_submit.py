@@ -318,7 +318,7 @@ def test_the_doorbell_rings_once_after_the_commit(
 ) -> None:
     make_definition("claim")
     rung: list[str] = []
-    monkeypatch.setattr(submit.doorbell, "ring", rung.append)
+    monkeypatch.setattr("workflows.execution.doorbell.ring", rung.append)
     with django_capture_on_commit_callbacks(execute=True):
         submit_jobs([Submission("claim", {})] * 3, submitted_by=None)
         assert rung == []

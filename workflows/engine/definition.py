@@ -13,6 +13,7 @@ from functools import cached_property
 from .contract import Json
 from .expressions import Expression
 from .graph import Graph
+from .jsonvalue import SchemaValidator
 from .syntax import Path
 from .templates import Template
 
@@ -174,6 +175,11 @@ class Definition:
             for task in self.tasks.values()
             if task.compensate is not None
         }
+
+    @cached_property
+    def input_validator(self) -> SchemaValidator:
+        """What an input of the workflow is held against."""
+        return SchemaValidator(self.input_schema)
 
     @cached_property
     def graph(self) -> Graph:

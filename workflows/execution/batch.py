@@ -7,6 +7,7 @@ so one that lost its lease is left out alone. No finished step waits for a neigh
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Callable, Sequence
 
 from django.db import DatabaseError, InterfaceError, OperationalError
@@ -40,7 +41,7 @@ class Batch:
         self.in_time = in_time
         self.give_up = give_up
         self._advanced = False
-        self._settled: set[int] = set()
+        self._told: set[uuid.UUID] = set()
 
     @property
     def steps(self) -> int:
@@ -56,9 +57,9 @@ class Batch:
 
     def _settle(self) -> None:
         """Look after the groups whose children have just ended, each once, however many of them there are."""
-        groups = {run.job.group_id for run in self.runs if run.ended and run.job.group_id is not None}
-        settle(groups - self._settled)
-        self._settled |= groups
+        ended = [run.job for run in self.runs if run.ended and run.job.id not in self._told]
+        self._told |= {job.id for job in ended}
+        settle({job.group_id for job in ended if job.group_id is not None})
 
     def _round(self, active: list[JobRun]) -> list[JobRun]:
         """One step of each job; answers the jobs that can go on."""

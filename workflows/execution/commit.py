@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,6 +17,7 @@ from workflows.engine.definition import Definition
 from workflows.engine.durations import format_timestamp
 from workflows.engine.events import (
     AwaitEvent,
+    CancelRequested,
     CloseChildren,
     Command,
     Event,
@@ -34,7 +36,7 @@ from workflows.models.statements import Checkpoint, ClaimedJob, HistoryRow, Mess
 from workflows.models.statements.portable import checkpoint as checkpoint_under_lock
 
 from .attachments import discard, stored
-from .children import close_children, start_children
+from .children import case_of, close_children, start_children
 from .events import await_events, stop_awaiting
 from .gates import leave_job, leave_steps
 from .lateness import due_after, rows_of
@@ -122,19 +124,32 @@ class Step:
         return limited and not self.job.fragment and self.status in (*FINISHED, JobStatus.FAIL)
 
     @property
+    def compensates(self) -> bool:
+        """True where what the job has done is being undone."""
+        asked = (event for _, _, event in self.decided if isinstance(event, CancelRequested))
+        return self.state.phase == "compensating" or any(event.compensate for event in asked)
+
+    @property
     def needs_transaction(self) -> bool:
         """True where more must be written with it than one statement writes."""
         more = self.facts.documents or self.left or self.fails or self.ends_place
         return bool(more) or any(not isinstance(command, Publish) for command in self.commands)
 
     def asked(self, kind: type[C], refused: Collection[tuple[str, int]]) -> list[C]:
-        """The commands of one kind, without those of tasks that were refused."""
-        return [c for c in self.commands if isinstance(c, kind) and (c.task, c.iteration) not in refused]
+        """The commands of one kind, without those that were refused: as many of a task as `refused` names it, for a
+        further attempt of it asks once more."""
+        left = Counter(refused)
+        found: list[C] = []
+        for command in self.commands:
+            run = (command.task, command.iteration)
+            if isinstance(command, OpenWork | AwaitEvent | StartChildren) and left[run]:
+                left[run] -= 1
+            elif isinstance(command, kind):
+                found.append(command)
+        return found
 
 
-def commit(
-    owner: str | None, step: Step, *, release: bool, refused: Collection[tuple[str, int]] = frozenset()
-) -> Outcome:
+def commit(owner: str | None, step: Step, *, release: bool, refused: Collection[tuple[str, int]] = ()) -> Outcome:
     """Write one step, whole or not at all.
 
     `owner` is the worker that holds the lease; without one the caller holds the row's lock. `refused` are requests
@@ -144,7 +159,7 @@ def commit(
     if not step.needs_transaction and owner is not None:
         # The common case is one statement, which is a transaction of its own.
         return Outcome.WRITTEN if checkpoint(owner, [planned]) else Outcome.GUARDED
-    documents = stored(step.job.id, step.facts.documents)
+    documents = stored(case_of(step.job), step.facts.documents) if step.facts.documents else []
     try:
         with transaction.atomic():
             written = checkpoint_under_lock(None, [planned]) if owner is None else checkpoint(owner, [planned])
@@ -169,8 +184,8 @@ def _carry_out(step: Step, refused: Collection[tuple[str, int]]) -> list[Refusal
     job = step.job
     withdraw_work([(job.id, command) for command in step.asked(WithdrawWork, refused)])
     stop_awaiting(job.id, step.asked(StopAwaiting, refused))
-    close_children(job.id, step.asked(CloseChildren, refused))
-    parked = ParkedJob(job.id, job.workflow, job.correlation_id, job.version, job.fragment)
+    close_children(job.id, step.asked(CloseChildren, refused), compensate=step.compensates)
+    parked = ParkedJob(job.id, job.workflow, job.correlation_id, job.version, job.fragment, job.queue, job.parent_id)
     refusals = open_work([(parked, command) for command in step.asked(OpenWork, refused)])
     refusals += await_events(parked, step.asked(AwaitEvent, refused))
     refusals += start_children(parked, step.asked(StartChildren, refused))

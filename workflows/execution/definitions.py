@@ -7,7 +7,7 @@ from functools import lru_cache
 from workflows.engine.definition import Definition as CompiledDefinition
 from workflows.engine.parsing import fragment as cut_out
 from workflows.engine.parsing import parse, published
-from workflows.models import Definition
+from workflows.models import Definition, PluginRegistration
 
 from .exceptions import DefinitionNotFound
 
@@ -43,3 +43,24 @@ def get_definition(workflow: str, version: int, fragment: str = "") -> CompiledD
     if row is None:
         raise DefinitionNotFound(f"Version {version} of {workflow} was never published here.")
     return published(row.document)
+
+
+def version_to_start(workflow: str, version: int | None = None) -> int:
+    """The version that a new job of a workflow runs: the named one, or the newest that is not retired; 0 for an enabled
+    job type without a definition.
+
+    DefinitionNotFound where there is none, or the named one is retired.
+    """
+    versions = Definition.objects.filter(name=workflow)
+    if version is not None:
+        versions = versions.filter(version=version)
+    found = versions.open_to_jobs().order_by("-version").values_list("version", flat=True).first()
+    if found is not None:
+        return int(found)
+    if versions.exists():
+        which = "Every version" if version is None else f"Version {version}"
+        raise DefinitionNotFound(f"{which} of {workflow} is retired: no job may start on it.")
+    if not version and PluginRegistration.objects.filter(job_type=workflow, enabled=True).exists():
+        return ONE_TASK
+    which = "" if version is None else f"version {version} of "
+    raise DefinitionNotFound(f"There is no {which}{workflow} to start.")

@@ -37,3 +37,7 @@ class JobFinished(ExecutionError):
             f"The job is {job.status} since {job.finished_at:%Y-%m-%d %H:%M:%S %Z} and takes no more answers."
         )
         self.job = job
+
+
+class NotDecided(ExecutionError):
+    """The event does not fit the job as it stands; nothing was written."""

@@ -122,7 +122,7 @@ class JobRun:
 
     def commit(self) -> None:
         """Write everything since the last commit, deciding again as long as signals come in between."""
-        refused: set[tuple[str, int]] = set()
+        refused: list[tuple[str, int]] = []
         while True:
             step = self._step()
             outcome = commit(self.owner, step, release=not self.state.runnable, refused=refused)
@@ -131,7 +131,7 @@ class JobRun:
             if outcome is Outcome.REFUSED:
                 # A request could not be opened. Its task fails, in the same commit that would have opened it.
                 for refusal in step.refusals:
-                    refused.add((refusal.task, refusal.iteration))
+                    refused.append((refusal.task, refusal.iteration))
                     self._apply(TaskFailed(refusal.task, refusal.iteration, refusal.error, refusal.cause))
             else:
                 self._see_signals()
@@ -264,3 +264,4 @@ def fail_hard(job: ClaimedJob, owner: str, error: str, cause: str) -> None:
         if job.id not in checkpoint(owner, [step]):
             raise LeaseLost(f"The lease of job {job.id} has passed to another worker.")
         write_letter(job.id, job.workflow, job.version, step.error or {}, at=job.now)
+    job.status = row.status

@@ -19,6 +19,8 @@ class ParkedJob:
     correlation_id: str
     version: int = 0
     fragment: str = ""
+    queue: str = "default"
+    parent_id: uuid.UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

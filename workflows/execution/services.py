@@ -17,6 +17,7 @@ from .events import Waiters
 from .lateness import Lateness
 from .prune import Pruner
 from .rescue import Rescuer
+from .settling import Settler
 from .timers import Timers
 
 logger = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ class Service(Protocol):
     def run_once(self) -> dict[str, int]: ...
 
 
-EVERYWHERE: list[Service] = [Timers(), Rescuer(), Relay(), Waiters()]
+EVERYWHERE: list[Service] = [Timers(), Rescuer(), Relay(), Waiters(), Settler()]
 """Services that every worker runs: they take rows as workers take jobs, so any number at once does no harm."""
 
 ONCE: list[Service] = [Pruner(), Lateness()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -33,6 +34,7 @@ from workflows.models import Document, TaskRun, TaskRunStatus
 from workflows.models.statements import ClaimedJob
 from workflows.registry import PluginNotFound, get_plugin
 
+from .children import identity
 from .exceptions import RunNotFound
 from .http_step import IDEMPOTENT_METHODS, run_http
 from .limits import StepTimeout, time_limit
@@ -84,17 +86,18 @@ def run_step(
         return failed("ExpressionError", str(error))
     except (PluginNotFound, RunNotFound) as error:
         return failed(type(error).__name__, str(error))
-    documents = JobDocuments(job)
+    known = identity(job, task, entry.iteration, entry.attempt)
+    documents = JobDocuments(known.case_id)
     context = StepContext(
-        job_id=str(job.id),
+        job_id=str(known.job_id),
         workflow=job.workflow,
         version=job.version,
         task=task,
-        iteration=entry.iteration,
-        attempt=entry.attempt,
+        iteration=known.iteration,
+        attempt=known.attempt,
         input=value,
         now=clock(),
-        idempotency_key=f"{job.id}:{task}:{entry.iteration}",
+        idempotency_key=known.key,
         fence=job.fence,
         correlation_id=job.correlation_id,
         undoes=undoes,
@@ -151,12 +154,12 @@ def _judge(answer: Answer | Mapping[str, Json] | None, task: str, iteration: int
 class JobDocuments(Sequence[DocumentRef]):
     """The documents of a job, read from the database only when a plugin looks at them: most never do."""
 
-    def __init__(self, job: ClaimedJob) -> None:
-        self._job = job
+    def __init__(self, job_id: uuid.UUID) -> None:
+        self._job_id = job_id
 
     @cached_property
     def _refs(self) -> list[DocumentRef]:
-        rows = Document.objects.filter(job_id=self._job.id).order_by("id")
+        rows = Document.objects.filter(job_id=self._job_id).order_by("id")
         return [DocumentRef(str(row.pk), row.name, row.media_type, row.size, row.sha256) for row in rows]
 
     def __len__(self) -> int:

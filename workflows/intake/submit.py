@@ -17,11 +17,11 @@ from django.utils import timezone
 from workflows.engine.exceptions import InvalidCalendar, NoWorkingTime
 from workflows.engine.faults import Fault
 from workflows.engine.jsonvalue import check_json
-from workflows.execution import doorbell
+from workflows.execution.births import write_jobs
 from workflows.execution.calendars import moved
 from workflows.execution.exceptions import CalendarNotFound
 from workflows.execution.ranks import rank_at
-from workflows.models import Document, History, Job, JobData, JobStatus
+from workflows.models import Document, Job
 
 from . import idempotency
 from .exceptions import InvalidSubmission, UnknownWorkflow
@@ -154,7 +154,7 @@ def _drafts(
         faults.extend(Fault(pointer + fault.pointer, fault.code, fault.detail) for fault in own)
     faults.extend(_document_faults(drafts, submitted_by))
     if faults:
-        unknown = all(fault.code in ("unknown_workflow", "unknown_version") for fault in faults)
+        unknown = all(fault.code in ("unknown_workflow", "unknown_version", "retired_version") for fault in faults)
         raise (UnknownWorkflow if unknown else InvalidSubmission)(faults)
     return drafts
 
@@ -275,27 +275,5 @@ def _attach(drafts: Sequence[_Draft], submitted_by: AbstractBaseUser | None) -> 
 def _write(drafts: Sequence[_Draft], submitted_by: AbstractBaseUser | None) -> None:
     """Everything a submission leaves behind, in the caller's transaction."""
     actor = submitted_by.get_username() if submitted_by is not None else ""
-    Job.objects.bulk_create([draft.job for draft in drafts])
-    JobData.objects.bulk_create([_data(draft) for draft in drafts])
-    History.objects.bulk_create([_born(draft.job, actor) for draft in drafts])
+    write_jobs([(draft.job, draft.submission.input) for draft in drafts], actor=actor)
     _attach(drafts, submitted_by)
-    for queue in sorted({draft.job.queue for draft in drafts}):
-        transaction.on_commit(lambda queue=queue: doorbell.ring(queue))  # type: ignore[misc]
-
-
-def _data(draft: _Draft) -> JobData:
-    given = draft.submission.input
-    # A bare None would be SQL's NULL; the input may be JSON's null.
-    return JobData(job=draft.job, input=Value(None, models.JSONField()) if given is None else given)
-
-
-def _born(job: Job, actor: str) -> History:
-    return History(
-        job=job,
-        sequence=1,
-        at=job.created_at,
-        event="job.submitted",
-        actor=actor,
-        to_status=JobStatus.NEW,
-        data={"workflow": job.workflow, "version": job.version, "priority": job.priority},
-    )
