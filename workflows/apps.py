@@ -16,8 +16,10 @@ class WorkflowsConfig(AppConfig):
         from workflows.groups import make_groups
         from workflows.intake.events import EventHandler, handle_event
         from workflows.messaging.inbox import register_handler
+        from workflows.operations.bulk import BulkRepairs
 
         register_handler(handle_event)
         register_service(EventHandler())
+        register_service(BulkRepairs())
         # Sent for every application: the departments' permissions are there only after theirs.
         post_migrate.connect(make_groups, dispatch_uid="workflows.groups")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from workflows.engine.faults import Fault
+from workflows.engine.migration import Obstacle
 from workflows.models import Job
 
 
@@ -31,3 +32,19 @@ class InvalidRequest(OperationError):
     def __init__(self, faults: Iterable[Fault]) -> None:
         self.faults = tuple(faults)
         super().__init__(" ".join(fault.detail for fault in self.faults))
+
+
+class CannotMigrate(WrongState):
+    """The job cannot move as it stands; `obstacles` holds every reason, with the task it is about."""
+
+    def __init__(self, job: Job, obstacles: Sequence[Obstacle]) -> None:
+        super().__init__(job, " ".join(obstacle.detail for obstacle in obstacles))
+        self.obstacles = tuple(obstacles)
+
+
+class BulkNotFound(OperationError):
+    """There is no such repair of many jobs."""
+
+
+class WrongStage(OperationError):
+    """The repair of many jobs is not at a stage in which this can be done."""
