@@ -15,7 +15,7 @@ from workflows.execution.respond import signal_job
 from workflows.execution.worker import drain
 from workflows.models import History, Job, TaskRun
 from workflows.operations import migrate
-from workflows.operations.exceptions import InvalidRequest, WrongState
+from workflows.operations.exceptions import CannotMigrate, InvalidRequest, WrongState
 from workflows.operations.replay import replay_job
 
 pytestmark = pytest.mark.django_db
@@ -133,7 +133,7 @@ def test_a_new_job_and_a_failed_one_move_too() -> None:
 def test_a_version_that_lacks_the_task_is_refused_and_the_task_is_named() -> None:
     (job,) = waiting()
     publish(document("look"))
-    with pytest.raises(migrate.CannotMigrate, match="'verify', which the new version does not have") as refused:
+    with pytest.raises(CannotMigrate, match="'verify', which the new version does not have") as refused:
         move(job, 2)
     assert [(o.code, o.task) for o in refused.value.obstacles] == [("needs_mapping", "verify")]
     job.refresh_from_db()

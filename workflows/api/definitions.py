@@ -6,7 +6,6 @@ from typing import Any
 
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import Http404
-from django.urls import reverse
 from drf_spectacular.utils import extend_schema
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.generics import GenericAPIView
@@ -24,6 +23,7 @@ from .parsers import StrictJSONParser, YAMLParser
 from .problems import errors_of
 from .schema import problems
 from .serializers import DefinitionListSerializer, DefinitionSerializer, ValidationSerializer
+from .versions import published_answer
 
 _DOCUMENT = {"type": "object", "description": "A workflow definition."}
 DOCUMENT = {"application/json": _DOCUMENT, "application/yaml": _DOCUMENT}
@@ -32,7 +32,7 @@ DOCUMENT = {"application/json": _DOCUMENT, "application/yaml": _DOCUMENT}
 def newest_definitions() -> QuerySet[Definition]:
     """The newest version of every workflow."""
     newest = Definition.objects.filter(name=OuterRef("name")).order_by("-version").values("version")[:1]
-    return Definition.objects.filter(version=Subquery(newest)).defer("document")
+    return Definition.objects.with_retired().filter(version=Subquery(newest)).defer("document")
 
 
 class DefinitionsView(GenericAPIView[Definition]):
@@ -63,13 +63,7 @@ class DefinitionsView(GenericAPIView[Definition]):
         if not policy.may_configure(request.user):
             raise PermissionDenied("Only configurators publish definitions.")
         published = publishing.publish(request.data, published_by=request.user.get_username())
-        definition = published.definition
-        where = reverse("api:definition-version", args=[definition.name, definition.version])
-        return Response(
-            DefinitionSerializer(definition).data,
-            status=201 if published.created else 200,
-            headers={"Location": request.build_absolute_uri(where)},
-        )
+        return published_answer(request, published)
 
 
 class DefinitionValidateView(APIView):
@@ -95,7 +89,7 @@ class DefinitionView(APIView):
     @extend_schema(operation_id="definitions_read", responses={200: DefinitionSerializer, 304: None, **problems(404)})
     def get(self, request: Request, name: str) -> Response:
         """The newest version, with its document."""
-        return _answer(request, Definition.objects.newest(name))
+        return _answer(request, Definition.objects.with_retired().newest(name))
 
 
 class DefinitionVersionView(APIView):
@@ -106,7 +100,8 @@ class DefinitionVersionView(APIView):
     )
     def get(self, request: Request, name: str, version: int) -> Response:
         """That version, with its document. It never changes."""
-        found = Definition.objects.filter(name=name, version=version).first() if version < 2**31 else None
+        versions = Definition.objects.with_retired().filter(name=name, version=version)
+        found = versions.first() if version < 2**31 else None
         return _answer(request, found)
 
 

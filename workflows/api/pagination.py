@@ -129,3 +129,10 @@ class NamePagination(KeysetPagination):
     key = "name"
     descending = False
     read_key = str
+
+
+class VersionPagination(KeysetPagination):
+    """By version, the newest first."""
+
+    key = "version"
+    read_key = int

@@ -22,8 +22,15 @@ from workflows.engine.exceptions import InvalidCalendar, InvalidDefinition
 from workflows.engine.faults import Fault
 from workflows.engine.jsonvalue import pointer_to
 from workflows.execution.exceptions import JobNotFound
-from workflows.intake.exceptions import IdempotencyConflict, InvalidDocument, InvalidSubmission
-from workflows.operations.exceptions import InvalidRequest, WrongState
+from workflows.intake.exceptions import (
+    DraftChanged,
+    IdempotencyConflict,
+    InvalidDocument,
+    InvalidSubmission,
+    NoSuchVersion,
+    VersionPublished,
+)
+from workflows.operations.exceptions import CannotMigrate, InvalidRequest, WrongState
 
 logger = logging.getLogger("workflows.api")
 
@@ -156,6 +163,13 @@ def _translated(error: Exception) -> Exception:
         ]
         job = {"id": str(error.job.pk), "status": error.job.status, "created_at": error.job.created_at}
         return Problem(409, str(error), slug="idempotency-conflict", errors=errors, extra={"job": job})
+    if isinstance(error, CannotMigrate):
+        errors = [
+            {"pointer": f"/mapping/{obstacle.task}" if obstacle.task else "", "code": obstacle.code, "detail": detail}
+            for obstacle in error.obstacles
+            if (detail := obstacle.detail)
+        ]
+        return conflict_of(error.job, error.detail, errors=errors)
     if isinstance(error, WrongState):
         known = {"by": error.by or None, "at": error.at} if error.at else {}
         return conflict_of(error.job, error.detail, **known)
@@ -164,8 +178,12 @@ def _translated(error: Exception) -> Exception:
             return Problem(413, error.detail)
         status = 415 if error.code in ("unsupported_type", "wrong_type") else 422
         return Problem(status, error.detail, errors=[{"pointer": "/file", "code": error.code, "detail": error.detail}])
-    if isinstance(error, Http404 | JobNotFound):
+    if isinstance(error, Http404 | JobNotFound | NoSuchVersion):
         return exceptions.NotFound()
+    if isinstance(error, DraftChanged):
+        return Problem(412, str(error))
+    if isinstance(error, VersionPublished):
+        return Problem(409, str(error), slug="version-published")
     if isinstance(error, PermissionDenied):
         return exceptions.PermissionDenied()
     if isinstance(error, RequestDataTooBig):

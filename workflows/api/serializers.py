@@ -134,11 +134,16 @@ class DocumentSerializer(serializers.ModelSerializer[Document]):
 
 
 class DefinitionListSerializer(serializers.ModelSerializer[Definition]):
-    """A published version without its document."""
+    """A published version without its document. `retired` is there where the row was read with it."""
+
+    retired = serializers.SerializerMethodField(help_text="No new job starts on it.")
 
     class Meta:
         model = Definition
-        fields = ["name", "version", "title", "digest", "note", "published_by", "published_at"]
+        fields = ["name", "version", "title", "digest", "note", "published_by", "published_at", "retired"]
+
+    def get_retired(self, definition: Definition) -> bool:
+        return bool(getattr(definition, "retired", False))
 
 
 class DefinitionSerializer(DefinitionListSerializer):

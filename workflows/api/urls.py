@@ -3,7 +3,7 @@
 from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularAPIView
 
-from . import calendars, definitions, documents, health, jobs, repairs
+from . import calendars, definitions, documents, events, health, jobs, repairs, subscriptions, versions
 from .problems import no_such_endpoint
 from .schema import DocsView
 
@@ -22,6 +22,13 @@ v1 = [
     path("documents/", documents.DocumentsView.as_view(), name="documents"),
     path("documents/<uuid:document_id>/", documents.DocumentView.as_view(), name="document"),
     path("documents/<uuid:document_id>/content/", documents.DocumentContentView.as_view(), name="document-content"),
+    path("events/", events.EventsView.as_view(), name="events"),
+    path("events/<uuid:event_id>/", events.EventView.as_view(), name="event"),
+    path("events/<uuid:event_id>/retry/", events.EventRetryView.as_view(), name="event-retry"),
+    path("event-schemas/", subscriptions.EventSchemasView.as_view(), name="event-schemas"),
+    path("event-schemas/<str:type>/", subscriptions.EventSchemaView.as_view(), name="event-schema"),
+    path("subscriptions/", subscriptions.SubscriptionsView.as_view(), name="subscriptions"),
+    path("subscriptions/<slug:name>/", subscriptions.SubscriptionView.as_view(), name="subscription"),
     path("definitions/", definitions.DefinitionsView.as_view(), name="definitions"),
     path("definitions/validate/", definitions.DefinitionValidateView.as_view(), name="definitions-validate"),
     path("definitions/<slug:name>/", definitions.DefinitionView.as_view(), name="definition"),
@@ -29,6 +36,29 @@ v1 = [
         "definitions/<slug:name>/versions/<int:version>/",
         definitions.DefinitionVersionView.as_view(),
         name="definition-version",
+    ),
+    path(
+        "definitions/<slug:name>/versions/<int:version>/retire/",
+        versions.DefinitionRetireView.as_view(),
+        name="definition-retire",
+    ),
+    path(
+        "definitions/<slug:name>/versions/<int:version>/restore/",
+        versions.DefinitionRestoreView.as_view(),
+        name="definition-restore",
+    ),
+    path(
+        "definitions/<slug:name>/versions/<int:version>/rollback/",
+        versions.DefinitionRollbackView.as_view(),
+        name="definition-rollback",
+    ),
+    path("definitions/<slug:name>/versions/", versions.DefinitionVersionsView.as_view(), name="definition-versions"),
+    path("definitions/<slug:name>/diff/", versions.DefinitionDiffView.as_view(), name="definition-diff"),
+    path("definitions/<slug:name>/draft/", versions.DefinitionDraftView.as_view(), name="definition-draft"),
+    path(
+        "definitions/<slug:name>/draft/publish/",
+        versions.DefinitionDraftPublishView.as_view(),
+        name="definition-draft-publish",
     ),
 ]
 

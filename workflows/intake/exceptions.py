@@ -51,9 +51,8 @@ class NoSuchVersion(IntakeError):
 
 
 class DraftChanged(IntakeError):
-    """Somebody changed the draft, or published a version, since the caller looked. `draft` is as it is now; None where
-    there is none any more."""
+    """Somebody changed, published or discarded the draft since the caller looked."""
 
-    def __init__(self, detail: str, draft: Any = None) -> None:
-        super().__init__(detail)
-        self.draft = draft
+
+class VersionPublished(IntakeError):
+    """A version was published after the draft was begun: publishing the draft would undo what that one changed."""

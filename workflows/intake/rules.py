@@ -33,11 +33,13 @@ _CACHE_SIZE = 1_000
 
 
 def rules_for(workflow: str, version: int | None = None) -> IntakeRules:
-    """The rules of a version, or of the newest; else those of the enabled plugin of that name, as version 0.
+    """The rules of a version, or of the newest that is not retired; else those of the enabled plugin of that name, as
+    version 0.
 
-    One query where the rules were read before. Raises UnknownWorkflow.
+    One query where the rules were read before, so a version is retired from the next submission on. Raises
+    UnknownWorkflow, also for a version that is retired.
     """
-    versions = Definition.objects.filter(name=workflow)
+    versions = Definition.objects.open_to_jobs().filter(name=workflow)
     if version is not None:
         versions = versions.filter(version=version)
     # The digest is part of the key, so that a cache never outlives a database that was emptied and filled again.
@@ -76,8 +78,15 @@ def read_rules(workflow: str, version: int, document: dict[str, Any]) -> IntakeR
 
 
 def _unknown(workflow: str, version: int | None) -> UnknownWorkflow:
-    if version is None:
+    versions = Definition.objects.filter(name=workflow)
+    if version is None and not versions.exists():
         return UnknownWorkflow([Fault("/workflow", "unknown_workflow", f"{workflow[:100]!r} is not published.")])
-    if Definition.objects.filter(name=workflow).exists():
+    if version is None:
+        detail = f"Every version of {workflow!r} is retired. Restore one, or publish the next."
+        return UnknownWorkflow([Fault("/workflow", "retired_version", detail)])
+    if versions.filter(version=version).exists():
+        detail = f"Version {version} of {workflow!r} is retired: no new job starts on it. Leave the version out."
+        return UnknownWorkflow([Fault("/version", "retired_version", detail)])
+    if versions.exists():
         return UnknownWorkflow([Fault("/version", "unknown_version", f"{workflow!r} has no version {version}.")])
     return UnknownWorkflow([Fault("/workflow", "unknown_workflow", f"{workflow[:100]!r} is not published.")])

@@ -3,7 +3,12 @@
 from typing import Any
 
 from django.db import models
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
+
+
+def _retirements() -> "models.QuerySet[Retirement]":
+    return Retirement.objects.filter(name=OuterRef("name"), version=OuterRef("version"))
 
 
 class DefinitionQuerySet(models.QuerySet["Definition"]):
@@ -12,6 +17,14 @@ class DefinitionQuerySet(models.QuerySet["Definition"]):
     def newest(self, name: str) -> "Definition | None":
         """The highest published version of a workflow, or None."""
         return self.filter(name=name).order_by("-version").first()
+
+    def open_to_jobs(self) -> "DefinitionQuerySet":
+        """Versions that a new job may start on: those that are not retired."""
+        return self.filter(~Exists(_retirements()))
+
+    def with_retired(self) -> "DefinitionQuerySet":
+        """Each with `retired`: whether no new job may start on it."""
+        return self.annotate(retired=Exists(_retirements()))
 
     def update(self, **kwargs: Any) -> int:
         raise TypeError("A published definition is never changed: publish a new version.")

@@ -35,7 +35,7 @@ from workflows.execution.respond import lock_job
 from workflows.models import FINISHED, ChildGroup, EventWaiter, Job, JobStatus, Signal, TaskRun
 from workflows.models.statements import ClaimedJob
 
-from .exceptions import InvalidRequest, WrongState
+from .exceptions import CannotMigrate, InvalidRequest, WrongState
 
 BATCH = 200
 EXAMPLES = 5
@@ -51,14 +51,6 @@ def register_renamer(renamer: Callable[[uuid.UUID, Mapping[str, str]], None]) ->
     """Let `renamer(job_id, names)` follow tasks that go on under another name, in tables this floor does not know."""
     if renamer not in _renamers:
         _renamers.append(renamer)
-
-
-class CannotMigrate(WrongState):
-    """The job cannot move as it stands; `obstacles` holds every reason, with the task it is about."""
-
-    def __init__(self, job: Job, obstacles: Sequence[Obstacle]) -> None:
-        super().__init__(job, " ".join(obstacle.detail for obstacle in obstacles))
-        self.obstacles = tuple(obstacles)
 
 
 @dataclass(slots=True)
