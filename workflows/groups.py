@@ -9,8 +9,25 @@ from django.db import DEFAULT_DB_ALIAS
 
 from .policy import CONFIGURATORS, OPERATORS
 
-OPERATOR_PERMISSIONS = ("operate_job", "view_job", "view_history", "view_taskrun", "view_definition")
-CONFIGURED = ("definition", "pluginregistration", "department", "membership", "calendar", "schedule")
+OPERATOR_PERMISSIONS = (
+    "operate_job",
+    "view_job",
+    "view_history",
+    "view_taskrun",
+    "view_definition",
+    "view_event",
+    "view_message",
+)
+CONFIGURED = (
+    "definition",
+    "pluginregistration",
+    "department",
+    "membership",
+    "calendar",
+    "schedule",
+    "subscription",
+    "eventschema",
+)
 
 
 def make_groups(app_config: Any, using: str = DEFAULT_DB_ALIAS, apps: Any = None, **kwargs: Any) -> None:

@@ -16,14 +16,14 @@ from typing import Any
 from django.contrib.auth.models import Permission
 from django.db.models import Q, QuerySet
 
-from .models import Document, Job
+from .models import Document, Event, Job
 
 OPERATORS = "operators"
 CONFIGURATORS = "configurators"
 
 SCOPES = {
     "read": "Read what the user may see",
-    "submit": "Submit jobs and documents",
+    "submit": "Submit jobs and documents, send events",
     "respond": "Answer external tasks",
     "work": "Claim and decide work items",
     "operate": "Cancel, retry and skip jobs",
@@ -59,6 +59,13 @@ def visible_documents(user: Any) -> QuerySet[Document]:
     if may_operate(user):
         return Document.objects.all()
     return Document.objects.filter(Q(uploaded_by_id=user.pk) | Q(job__in=visible_jobs(user)))
+
+
+def visible_events(user: Any) -> QuerySet[Event]:
+    """The events that a user may read: operators all of them, everybody else those they sent or their jobs emitted."""
+    if not user.is_active:
+        return Event.objects.none()
+    return Event.objects.all() if may_operate(user) else Event.objects.filter(received_by_id=user.pk)
 
 
 def may_operate(user: Any) -> bool:

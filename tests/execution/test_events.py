@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -233,6 +233,19 @@ def test_an_event_that_was_refused_wakes_nobody(waits: Any) -> None:
     job = submit(waits, correlation_id="A-1")
     drain()
     assert status_of(job) == "PEND"
+
+
+def test_a_look_that_fails_does_not_undo_the_commit_that_it_came_after(waits: Any, monkeypatch: Any) -> None:
+    def broken(waiter: Any) -> Any:
+        raise OperationalError("the database is away")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(matching, "_event_for", broken)
+        job = submit(waits, correlation_id="A-1")
+        drain()
+    assert (status_of(job), EventWaiter.objects.get().closed_at) == ("PEND", None)
+    comes()
+    assert status_of(job) == "READY"
 
 
 # ---- what a crash leaves --------------------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from datetime import timedelta
-from functools import partial
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
@@ -56,8 +55,9 @@ def await_events(job: ParkedJob, commands: Sequence[AwaitEvent]) -> list[Refusal
         )
     if waiters:
         EventWaiter.objects.bulk_create(waiters)
-        # Robust: the commit stands whatever becomes of the look, and the service looks again.
-        transaction.on_commit(partial(look_for_events, job.id), robust=True)
+        # Robust: the commit stands whatever becomes of the look, and the service looks again. No partial: Django asks
+        # for the name of what failed.
+        transaction.on_commit(lambda: look_for_events(job.id), robust=True)
     return refusals
 
 

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
-from workflows.models import Document, IdempotencyKey, Worker
+from workflows.models import Document, Event, IdempotencyKey, Worker
 
 KEEP_WORKERS = timedelta(days=1)
 KEEP_UNATTACHED = timedelta(days=1)
 KEEP_KEYS = timedelta(days=30)
+KEEP_EVENTS = timedelta(days=7)
+"""After they have expired: so long is a repeated one recognised."""
+KEEP_FAILED_EVENTS = timedelta(days=30)
+"""The same for those that a person should look at."""
 BATCH = 500
 
 
 class Pruner:
-    """Removes workers long gone, documents that no submission named, and idempotency keys past their promise."""
+    """Removes workers long gone, documents that no submission named, idempotency keys past their promise, and events
+    that have expired without waking or starting anything."""
 
     name = "pruner"
     every_seconds = 600.0
@@ -25,6 +31,8 @@ class Pruner:
         workers, _ = Worker.objects.filter(seen_at__lt=Now() - KEEP_WORKERS).delete()
         keys = IdempotencyKey.objects.filter(created_at__lt=Now() - KEEP_KEYS).values("pk")[:BATCH]
         dropped, _ = IdempotencyKey.objects.filter(pk__in=list(keys.values_list("pk", flat=True))).delete()
+        events = _unneeded_events().values_list("pk", flat=True)[:BATCH]
+        forgotten, _ = Event.objects.filter(pk__in=list(events)).delete()
         documents = Document.objects.filter(job__isnull=True, created_at__lt=Now() - KEEP_UNATTACHED)[:BATCH]
         removed = 0
         for document in documents:
@@ -32,4 +40,11 @@ class Pruner:
             document.delete()
             content.delete(save=False)  # the row first: never a row without its file
             removed += 1
-        return {"workers": workers, "keys": dropped, "documents": removed}
+        return {"workers": workers, "keys": dropped, "documents": removed, "events": forgotten}
+
+
+def _unneeded_events() -> QuerySet[Event]:
+    """Expired events that no waiter got and that started no job: those belong to the history of their jobs."""
+    expired = Event.objects.filter(expires_at__lt=Now() - KEEP_EVENTS, handled_at__isnull=False)
+    seen_to = Q(error="") | Q(expires_at__lt=Now() - KEEP_FAILED_EVENTS)
+    return expired.filter(seen_to, waiters__isnull=True, runs__isnull=True).order_by("expires_at")

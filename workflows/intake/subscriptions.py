@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, InterfaceError, OperationalError, models, transaction
@@ -24,11 +24,7 @@ from .submit import Submission, submit_job
 
 logger = logging.getLogger(__name__)
 
-SUBSCRIPTION_FIELDS = ("name", "type", "when", "workflow", "version", "input", "correlation_id", "enabled")
-SCHEMA_FIELDS = ("type", "schema", "description")
 MAX_CONFIGURATION_BYTES = 2**16
-
-Row = TypeVar("Row", bound=models.Model)
 
 
 def start_subscribed(event: Event) -> list[str]:
@@ -98,6 +94,10 @@ def _start(subscription: Subscription, event: Event) -> None:
 # ---- configuration --------------------------------------------------------------------------------------------------
 
 
+class AlreadyThere(InvalidSubmission):
+    """There is one of that name already; change that one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Configured:
     """One row after it was configured; `change` is `created`, `replaced`, or `kept` where there was one before."""
@@ -111,29 +111,44 @@ def subscribe(rows: Sequence[Mapping[str, Any]], *, replace: bool = False) -> li
 
     Raises InvalidSubmission with the faults of the first that could never start a job.
     """
-    return _configure(Subscription, "name", SUBSCRIPTION_FIELDS, rows, replace)
+    return _configure(Subscription, "name", rows, replace)
 
 
 def describe(rows: Sequence[Mapping[str, Any]], *, replace: bool = False) -> list[Configured]:
     """The same for the schemas of events, each known by its type."""
-    return _configure(EventSchema, "type", SCHEMA_FIELDS, rows, replace)
+    return _configure(EventSchema, "type", rows, replace)
 
 
 def _configure(
-    model: type[Row], key: str, fields: Sequence[str], rows: Sequence[Mapping[str, Any]], replace: bool
+    model: type[models.Model], key: str, rows: Sequence[Mapping[str, Any]], replace: bool
 ) -> list[Configured]:
     done = []
     with transaction.atomic():
         for row in rows:
-            manager = model._default_manager
-            present = manager.filter(**{key: row.get(key)}).first()
-            if present is not None and not replace:
+            present = model._default_manager.filter(**{key: row[key]}).first()
+            if present is None:
+                done.append(Configured(create(model(), row), "created"))
+            elif replace:
+                change(present, row)
+                done.append(Configured(present, "replaced"))
+            else:
                 done.append(Configured(present, "kept"))
-                continue
-            configured = present or model()
-            change(configured, {name: value for name, value in row.items() if name in fields})
-            done.append(Configured(configured, "replaced" if present else "created"))
     return done
+
+
+def create(row: models.Model, values: Mapping[str, Any]) -> models.Model:
+    """Save a new row of configuration. Raises AlreadyThere, and InvalidSubmission with every fault."""
+    try:
+        with transaction.atomic():
+            change(row, values)
+    except IntegrityError:
+        # Somebody made one of that name since it was checked.
+        raise AlreadyThere([_taken(row)]) from None
+    except InvalidSubmission as error:
+        if any(fault.code == "unique" for fault in error.faults):
+            raise AlreadyThere([_taken(row)]) from None
+        raise
+    return row
 
 
 def change(row: models.Model, values: Mapping[str, Any]) -> None:
@@ -146,10 +161,14 @@ def change(row: models.Model, values: Mapping[str, Any]) -> None:
         raise InvalidSubmission(faults)
     try:
         row.full_clean()
-        row.save()
     except ValidationError as error:
         raise InvalidSubmission(
             Fault("" if name == "__all__" else f"/{name}", detail.code or "invalid", " ".join(detail.messages))
             for name, details in error.error_dict.items()
             for detail in details
         ) from None
+    row.save()
+
+
+def _taken(row: models.Model) -> Fault:
+    return Fault("", "unique", f"There is a {row._meta.verbose_name} {row} already; change that one.")

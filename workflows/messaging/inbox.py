@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -92,8 +91,10 @@ def keep(arrivals: Sequence[Arrival]) -> list[Kept]:
     new = {event.pk: event for event in Event.objects.filter(pk__in=[row.pk for row in rows])}
     known = _known(row for row in rows if row.pk not in new)
     if new:
-        # Robust: the events are kept whatever becomes of handling them, and the service handles them again.
-        transaction.on_commit(partial(_handle, sorted(new)[:HANDLE_AT_ONCE]), robust=True)
+        first = sorted(new)[:HANDLE_AT_ONCE]
+        # Robust: the events are kept whatever becomes of handling them, and the service handles them again. No partial:
+        # Django asks for the name of what failed.
+        transaction.on_commit(lambda: _handle(first), robust=True)
     return [Kept(new[row.pk], True) if row.pk in new else Kept(known[row.source, row.event_id], False) for row in rows]
 
 
