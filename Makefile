@@ -8,13 +8,15 @@ ARGS   ?=
 LOG    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lock bench real-log clean
+.PHONY: help run test properties check lock bench bench-engine real-log clean
 
 help: ## Say what there is
 	@echo "make run                 start the server with its examples; Ctrl-C stops all of it"
 	@echo "make test                the whole suite, on SQLite and on PostgreSQL (ARGS=… goes to pytest)"
+	@echo "make properties          the engine against 2,500 random workflows and what can happen to them"
 	@echo "make check               lint, types, architecture, deployment checks, missing migrations"
 	@echo "make bench               measure against a hand-written queue on the same database"
+	@echo "make bench-engine        what a step and a publish cost, for 10, 100 and 1,000 tasks"
 	@echo "make real-log LOG=path   replay an XES log of a real office, and compare what comes out"
 	@echo "make lock                compile requirements*.in into the pinned files"
 	@echo "make clean               remove what was built (not your data in var/)"
@@ -40,6 +42,9 @@ run: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	@$(PY) scripts/test.py $(ARGS)
 
+properties: $(VENV)/.installed-dev
+	HYPOTHESIS_PROFILE=long $(PY) -m pytest tests/engine/test_properties.py -q $(ARGS)
+
 check: $(VENV)/.installed-dev
 	@$(PY) scripts/check.py
 
@@ -49,6 +54,9 @@ lock: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	@$(PY) -m benchmarks.run $(ARGS)
+
+bench-engine: $(VENV)/.installed-dev
+	@$(PY) -m benchmarks.engine
 
 real-log: $(VENV)/.installed-dev
 	@test -n "$(LOG)" || { echo "Say which log: make real-log LOG=path/to/log.xes.gz"; exit 1; }

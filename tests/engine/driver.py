@@ -12,11 +12,15 @@ from workflows.engine.definition import Definition
 from workflows.engine.events import (
     UNSET,
     CancelRequested,
+    ChildrenFailed,
+    ChildrenFinished,
     Command,
     Event,
+    EventReceived,
     JobStarted,
     Record,
     Responded,
+    RestartRequested,
     RetryRequested,
     SkipRequested,
     TaskCompleted,
@@ -110,8 +114,24 @@ class Job:
     def skip(self, task: str, output: Any = None, outcome: str | None = None) -> Decision:
         return self.send(SkipRequested(task, output, "ann", outcome))
 
-    def cancel(self) -> Decision:
-        return self.send(CancelRequested("ann", "no longer needed"))
+    def cancel(self, compensate: bool = False) -> Decision:
+        return self.send(CancelRequested("ann", "no longer needed", compensate))
+
+    def restart(self, task: str) -> Decision:
+        return self.send(RestartRequested(task, "ann", "from here"))
+
+    def event(self, task: str, data: Any = None) -> Decision:
+        return self.send(EventReceived(task, self._iteration(task, None), data, "event-1"))
+
+    def children(self, task: str, output: Any = None, outcome: str | None = None) -> Decision:
+        return self.send(ChildrenFinished(task, *self._run(task), output, outcome))
+
+    def children_failed(self, task: str, error: str = "Broken", cause: str = "") -> Decision:
+        return self.send(ChildrenFailed(task, *self._run(task), error, cause))
+
+    def _run(self, task: str) -> tuple[int, int]:
+        standing = self.state.tasks[task]
+        return standing.iteration, standing.attempt
 
     def _iteration(self, task: str, given: int | None) -> int:
         if given is not None:
