@@ -18,6 +18,7 @@ from rest_framework.views import APIView
 
 from workflows import policy
 from workflows.models import Job, JobStatus, Worker
+from workflows.operations.letters import open_counts
 
 WORKER_SEEN_WITHIN = timedelta(seconds=60)
 
@@ -97,7 +98,15 @@ def _metrics() -> list[str]:
     ]
     for name, text, value in gauges:
         lines += [f"# HELP {name} {text}", f"# TYPE {name} gauge", f"{name} {value}"]
+    lines += ["# HELP workflow_dead_letters Failures that wait for a person.", "# TYPE workflow_dead_letters gauge"]
+    for plugin, error, count in open_counts():
+        lines.append(f'workflow_dead_letters{{plugin="{_label(plugin)}",error="{_label(error)}"}} {count}')
     return lines
+
+
+def _label(value: str) -> str:
+    """A text as the value of a label."""
+    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 
 def _age(oldest: object, now: object) -> float:

@@ -30,7 +30,7 @@ from workflows.intake.exceptions import (
     NoSuchVersion,
     VersionPublished,
 )
-from workflows.operations.exceptions import CannotMigrate, InvalidRequest, WrongState
+from workflows.operations.exceptions import BulkNotFound, CannotMigrate, InvalidRequest, WrongStage, WrongState
 
 logger = logging.getLogger("workflows.api")
 
@@ -178,7 +178,9 @@ def _translated(error: Exception) -> Exception:
             return Problem(413, error.detail)
         status = 415 if error.code in ("unsupported_type", "wrong_type") else 422
         return Problem(status, error.detail, errors=[{"pointer": "/file", "code": error.code, "detail": error.detail}])
-    if isinstance(error, Http404 | JobNotFound | NoSuchVersion):
+    if isinstance(error, WrongStage):
+        return Problem(409, str(error))
+    if isinstance(error, Http404 | JobNotFound | NoSuchVersion | BulkNotFound):
         return exceptions.NotFound()
     if isinstance(error, DraftChanged):
         return Problem(412, str(error))

@@ -3,7 +3,7 @@
 from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularAPIView
 
-from . import calendars, definitions, documents, events, health, jobs, repairs, subscriptions, versions
+from . import calendars, dead_letters, definitions, documents, events, health, jobs, repairs, subscriptions, versions
 from .problems import no_such_endpoint
 from .schema import DocsView
 
@@ -17,6 +17,14 @@ v1 = [
     path("jobs/<uuid:job_id>/retry/", repairs.JobRetryView.as_view(), name="job-retry"),
     path("jobs/<uuid:job_id>/skip/", repairs.JobSkipView.as_view(), name="job-skip"),
     path("jobs/<uuid:job_id>/restart/", repairs.JobRestartView.as_view(), name="job-restart"),
+    path("repairs/", repairs.BulkRepairsView.as_view(), name="repairs"),
+    path("repairs/<uuid:bulk_id>/", repairs.BulkRepairView.as_view(), name="repair"),
+    path("repairs/<uuid:bulk_id>/start/", repairs.BulkStartView.as_view(), name="repair-start"),
+    path("repairs/<uuid:bulk_id>/stop/", repairs.BulkStopView.as_view(), name="repair-stop"),
+    path("repairs/<uuid:bulk_id>/items/", repairs.BulkItemsView.as_view(), name="repair-items"),
+    path("dead-letters/", dead_letters.DeadLettersView.as_view(), name="dead-letters"),
+    path("dead-letters/patterns/", dead_letters.DeadLetterPatternsView.as_view(), name="dead-letter-patterns"),
+    path("dead-letters/<slug:fingerprint>/", dead_letters.DeadLetterGroupView.as_view(), name="dead-letter-group"),
     path("calendars/", calendars.CalendarsView.as_view(), name="calendars"),
     path("calendars/<slug:code>/", calendars.CalendarView.as_view(), name="calendar"),
     path("documents/", documents.DocumentsView.as_view(), name="documents"),
