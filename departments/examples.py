@@ -16,6 +16,7 @@ from departments.models import Department, Membership
 from workflows.engine.parsing import load_text
 from workflows.intake.publishing import publish
 from workflows.intake.registering import register
+from workflows.intake.subscriptions import describe, subscribe
 
 DEMO_PASSWORD = "demo"  # noqa: S105  (public on purpose: these accounts are for trying the product out)
 
@@ -99,8 +100,18 @@ def load_definitions() -> Iterator[str]:
 
 
 def definition_files() -> list[Path]:
-    """The examples' definitions: one in the folder of each example's plugins."""
-    return sorted((settings.BASE_DIR / "plugins").glob("*/definition.*"))
+    """The examples' definitions: one in the folder of each example's plugins, or several in `definitions/` below it."""
+    plugins = settings.BASE_DIR / "plugins"
+    return sorted([*plugins.glob("*/definition.*"), *plugins.glob("*/definitions/*.*")])
+
+
+def load_subscriptions() -> Iterator[str]:
+    """Say what the examples' events must be and what they start; a line for each that is new."""
+    for name, load in (("event_schemas", describe), ("subscriptions", subscribe)):
+        for path in sorted((settings.BASE_DIR / "plugins").glob(f"*/{name}.json")):
+            for configured in load(json.loads(path.read_text(encoding="utf-8"))):
+                if configured.change == "created":
+                    yield f"{configured.row._meta.verbose_name} {configured.row}"
 
 
 @transaction.atomic

@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from departments.models import Department, Membership
 from tests.factories import UserFactory
 from workflows import policy
-from workflows.models import Definition, PluginRegistration
+from workflows.models import Definition, EventSchema, PluginRegistration, Subscription
 
 pytestmark = pytest.mark.django_db
 
@@ -24,7 +24,12 @@ def load(*arguments: str) -> list[str]:
 
 def test_it_loads_plugins_departments_and_definitions_and_no_account() -> None:
     load()
-    assert set(Definition.objects.values_list("name", flat=True)) == {"insurance_claim", "order_processing"}
+    assert set(Definition.objects.values_list("name", flat=True)) == {
+        *("insurance_claim", "order_processing"),
+        *("shop_order", "shop_warehouse", "shop_payment", "shop_loyalty", "shop_release"),
+    }
+    assert Subscription.objects.get(name="shop-payment").type == "stock.reserved"
+    assert EventSchema.objects.filter(type="order.placed").exists()
     assert PluginRegistration.objects.filter(job_type="claims.pay", enabled=True).exists()
     assert Department.objects.filter(code="verification").exists()
     assert not get_user_model().objects.exists()
@@ -32,8 +37,9 @@ def test_it_loads_plugins_departments_and_definitions_and_no_account() -> None:
 
 def test_repeating_it_changes_nothing() -> None:
     assert len(load("--demo-users")) > 20
+    definitions = Definition.objects.count()
     assert load("--demo-users") == []
-    assert Definition.objects.count() == 2
+    assert Definition.objects.count() == definitions
 
 
 def test_what_an_administrator_changed_stays_as_it_is() -> None:

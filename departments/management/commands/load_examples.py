@@ -14,7 +14,10 @@ NOT_A_DEMONSTRATION = 3
 
 
 class Command(BaseCommand):
-    help = "Loads the example workflows: their plugins, departments and definitions. What is there stays as it is."
+    help = (
+        "Loads the example workflows: their plugins, departments, definitions and subscriptions. What is there stays "
+        "as it is."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
@@ -25,7 +28,12 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, demo_users: bool, **options: Any) -> None:
-        lines = [*examples.load_plugins(), *examples.load_departments(), *examples.load_definitions()]
+        lines = [
+            *examples.load_plugins(),
+            *examples.load_departments(),
+            *examples.load_definitions(),
+            *examples.load_subscriptions(),
+        ]
         refused = ""
         if demo_users:
             try:
