@@ -49,7 +49,7 @@ class JobRun:
         self.over = False
         """True once the job has stopped and its lease is given up."""
         self.held = False
-        """True where it stopped at a limit: its next step was not begun, and nothing of it is to be written."""
+        """True where it stopped at a limit: its next step was not begun, and nothing is left to be written."""
         self.planned: Checkpoint | None = None
         """What is to be written after a step, where it may share a transaction with other jobs; None where it must
         not: its step may have had an effect outside that a repetition would repeat, or requests go with it."""
@@ -63,6 +63,7 @@ class JobRun:
         self.decided: list[Decided] = []
         self._begun = False
         self._idempotent = True
+        self._suspended = False
         self._left: frozenset[str] = frozenset()
         self._told_at: datetime | None = None
         self._claimed_at = time.monotonic()
@@ -107,25 +108,47 @@ class JobRun:
 
     def advance(self) -> None:
         """Run the next step, if there is one, up to the commit that must follow. `held` where a limit forbids it."""
-        runnable = self.state.runnable
-        if runnable:
-            task = self.definition.task(runnable[0])
-            if task.resource is not None:
-                if not enter_step(self.owner, self.job, task):
-                    self.over = self.held = True
-                    return
-                self._left |= {task.name}
-            self._execute(task.name)
+        task = self._next_task()
+        if self.held:
+            return
+        if task is not None:
+            self._execute(task)
         step = self._step()
         alone = not self._idempotent or step.needs_transaction
-        self.planned = None if alone else plan(step, release=not self.state.runnable)
+        self.planned = None if alone else plan(step, release=self._stops)
+
+    def _next_task(self) -> str | None:
+        """The first runnable task that no limit forbids. Where all are forbidden the job is handed back, but only after
+        what was decided is written: a request to a department does not wait for a slot of another branch."""
+        while runnable := self.state.runnable:
+            unwritten = bool(self.decided or self.records)
+            for name in runnable:
+                task = self.definition.task(name)
+                if task.resource is None:
+                    return name
+                if enter_step(self.owner, self.job, task, hold=not unwritten and name == runnable[-1]):
+                    self._left |= {name}
+                    return name
+            if not unwritten:
+                self.over = self.held = True
+                return None
+            self.commit()
+            if self.over:
+                self.held = True
+                return None
+        return None
+
+    @property
+    def _stops(self) -> bool:
+        """Whether the lease is given up with the next commit."""
+        return self._suspended or not self.state.runnable
 
     def commit(self) -> None:
         """Write everything since the last commit, deciding again as long as signals come in between."""
         refused: list[tuple[str, int]] = []
         while True:
             step = self._step()
-            outcome = commit(self.owner, step, release=not self.state.runnable, refused=refused)
+            outcome = commit(self.owner, step, release=self._stops, refused=refused)
             if outcome is Outcome.WRITTEN:
                 break
             if outcome is Outcome.REFUSED:
@@ -139,7 +162,7 @@ class JobRun:
 
     def written(self) -> None:
         """The commit stands: what comes next is measured from here."""
-        self.over = not self.state.runnable
+        self.over = self._stops
         if self.job.due_at is not None:
             self.job.due_at, self.job.due_paused_at = due_after(self._step())
         self.job.status = self.state.status
@@ -220,12 +243,13 @@ class JobRun:
 
     def _see_signals(self) -> None:
         """The guard refused the commit: either the lease has passed on, or a door has written a signal meanwhile."""
-        row = Job.objects.filter(pk=self.job.id).values("fence", "claimed_by", "signals").first()
+        row = Job.objects.filter(pk=self.job.id).values("fence", "claimed_by", "signals", "hold").first()
         if row is None or row["fence"] != self.job.fence or row["claimed_by"] != self.owner:
             raise LeaseLost(f"The lease of job {self.job.id} has passed to another worker.")
         if row["signals"] == self.job.signals:
             raise RuntimeError(f"Job {self.job.id} refuses its commit, and neither its lease nor a signal is why.")
         self.job.signals = row["signals"]
+        self._suspended = bool(row["hold"])
         self.signals = self._read_signals()
         self._decide_all()
 

@@ -23,6 +23,7 @@ from .commit import Decided, Outcome, Step, StepFacts, commit
 from .definitions import ONE_TASK, get_definition
 from .doorbell import ring
 from .exceptions import DefinitionNotFound, NotDecided
+from .holds import after_fact
 from .ranks import rank_at
 
 
@@ -67,7 +68,7 @@ def intervene(job: Job, event: Event, *, actor: str = "") -> None:
         raise NotDecided(str(progress.records[-1].data.get("reason", "The job is not in a state for this.")))
     step = _write(job, progress, before, actor)
     if step.status == JobStatus.READY:
-        Job.objects.filter(pk=job.pk).update(rank=rank_at(now, job.priority))
+        Job.objects.filter(pk=job.pk).update(rank=rank_at(now, job.priority), hold=after_fact(job.hold))
         transaction.on_commit(partial(ring, job.queue))
     if job.group_id is not None:
         # Another job waits for this one: it is told where this was the last it waited for.

@@ -15,6 +15,7 @@ from workflows.models import FINISHED, History, Job, JobStatus, Signal
 
 from .doorbell import ring
 from .exceptions import JobFinished, JobNotFound
+from .holds import after_fact
 from .ranks import rank_at
 
 
@@ -51,6 +52,7 @@ def signal_job(
         job.wake_at = None
         job.rank = rank_at(timezone.now(), job.priority)
     job.signals += 1
+    job.hold = after_fact(job.hold)
     Signal.objects.create(job_id=job.pk, sequence=job.signals, event=event_to_json(event))
     _write_history(
         job,
@@ -65,6 +67,7 @@ def signal_job(
         status=job.status,
         wake_at=job.wake_at,
         rank=job.rank,
+        hold=job.hold,
         signals=job.signals,
         history_count=job.history_count,
     )

@@ -18,6 +18,7 @@ from .lateness import Lateness
 from .prune import Pruner
 from .rescue import Rescuer
 from .settling import Settler
+from .slots import Limits
 from .timers import Timers
 
 logger = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ class Service(Protocol):
 EVERYWHERE: list[Service] = [Timers(), Rescuer(), Relay(), Waiters(), Settler()]
 """Services that every worker runs: they take rows as workers take jobs, so any number at once does no harm."""
 
-ONCE: list[Service] = [Pruner(), Lateness()]
+ONCE: list[Service] = [Pruner(), Lateness(), Limits()]
 """Services of which one run at a time is enough: a row says when each is due, and who moves it first runs it."""
 
 

@@ -27,7 +27,7 @@ from .batch import Batch
 from .doorbell import Doorbell
 from .exceptions import LeaseLost
 from .executor import fail_hard
-from .gates import admit
+from .gates import admit, may_claim
 from .limits import watch
 from .services import ServiceLoop
 
@@ -118,7 +118,7 @@ class JobWorker:
             self.doorbell_open()
             while True:
                 self.services.run_due()
-                jobs = claim(self.queue, self.name, settings.WORKFLOW_CLAIM_BATCH, settings.WORKFLOW_LEASE_SECONDS)
+                jobs = self._claim() if may_claim() else []
                 if jobs:
                     self.run(admit(self.name, jobs), until)
                 elif not self.doorbell.wait(until - time.monotonic()) and time.monotonic() >= until:
@@ -131,6 +131,9 @@ class JobWorker:
             self.doorbell.close()
             time.sleep(BREATHER_SECONDS)
         return self.heartbeat.steps - before
+
+    def _claim(self) -> list[ClaimedJob]:
+        return claim(self.queue, self.name, settings.WORKFLOW_CLAIM_BATCH, settings.WORKFLOW_LEASE_SECONDS)
 
     def doorbell_open(self) -> None:
         """Listen before looking, so that what comes in between rings."""

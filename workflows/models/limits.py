@@ -54,16 +54,39 @@ class Slot(models.Model):
         return f"{self.limit} held by {self.job_id}"
 
 
-class Suspension(models.Model):
-    """A workflow, or everything (`*`), that is suspended: its jobs are kept and not run until it is resumed."""
+class SuspensionQuerySet(models.QuerySet["Suspension"]):
+    """The vocabulary of suspensions."""
 
-    workflow = models.CharField(max_length=100, unique=True, help_text="Name of the workflow; * is everything.")
+    def active(self) -> "SuspensionQuerySet":
+        """Those that were not resumed yet."""
+        return self.filter(resumed_at__isnull=True)
+
+
+class Suspension(models.Model):
+    """One time that a workflow, or everything (`*`), was suspended: its jobs are kept and not run until it is resumed.
+
+    Rows stay for ever, as the record of who stopped what, and why, and who let it go on.
+    """
+
+    EVERYTHING = "*"
+
+    workflow = models.CharField(max_length=100, help_text="Name of the workflow; * is everything.")
     reason = models.CharField(max_length=500, blank=True)
     suspended_by = models.CharField(max_length=150)
     suspended_at = models.DateTimeField(default=timezone.now)
+    resumed_by = models.CharField(max_length=150, blank=True)
+    resumed_at = models.DateTimeField(null=True, blank=True)
+    resumed_reason = models.CharField(max_length=500, blank=True)
+
+    objects = SuspensionQuerySet.as_manager()
 
     class Meta:
-        ordering = ["workflow"]
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["workflow"], condition=Q(resumed_at__isnull=True), name="suspension_active_once"
+            )
+        ]
 
     def __str__(self) -> str:
-        return "everything" if self.workflow == "*" else self.workflow
+        return "everything" if self.workflow == self.EVERYTHING else self.workflow

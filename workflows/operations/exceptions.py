@@ -7,7 +7,7 @@ from datetime import datetime
 
 from workflows.engine.faults import Fault
 from workflows.engine.migration import Obstacle
-from workflows.models import Job
+from workflows.models import Job, Suspension
 
 
 class OperationError(Exception):
@@ -48,3 +48,15 @@ class BulkNotFound(OperationError):
 
 class WrongStage(OperationError):
     """The repair of many jobs is not at a stage in which this can be done."""
+
+
+class SuspensionConflict(OperationError):
+    """It is suspended already, or it is not suspended."""
+
+    def __init__(self, detail: str, suspension: Suspension | None = None) -> None:
+        super().__init__(detail)
+        self.suspension = suspension
+
+
+class WorkflowNotFound(OperationError):
+    """There is no such workflow."""

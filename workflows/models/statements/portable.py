@@ -100,6 +100,8 @@ def _write_job(owner: str | None, step: Checkpoint) -> bool:
         guard["claimed_by"] = owner
     if step.release or owner is None:
         values.update(claimed_by=None, claimed_until=None)
+    if step.to_status in FINISHED:
+        values["hold"] = ""
     if step.outcome is not None:
         values["outcome"] = step.outcome
     return bool(Job.objects.filter(**guard).update(**values))

@@ -59,6 +59,7 @@ WITH step AS (
         claimed_until = CASE WHEN step.release THEN NULL ELSE job.claimed_until END,
         claims = CASE WHEN step.release THEN 0 ELSE 1 END,
         history_count = job.history_count + step.rows,
+        hold = CASE WHEN step.finished THEN '' ELSE job.hold END,
         finished_at = CASE WHEN step.finished THEN step.at END
     FROM step
     WHERE job.id = step.id AND job.fence = step.fence AND job.claimed_by = step.owner
