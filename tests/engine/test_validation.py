@@ -65,6 +65,14 @@ def test_the_example_of_the_contract_is_accepted() -> None:
     assert definition.start_tasks == ("validate",)
 
 
+def http(**fields: Any) -> dict[str, Any]:
+    return {"type": "http", "url": "https://example.org/x", **fields}
+
+
+def mapped(inner: Any, **fields: Any) -> dict[str, Any]:
+    return task(**{"type": "map", "items": "${input.items}", "task": inner, **fields})
+
+
 def task(**fields: Any) -> dict[str, Any]:
     return document({"a": fields})
 
@@ -144,6 +152,91 @@ def task(**fields: Any) -> dict[str, Any]:
         (task(type="emit"), "/tasks/a/event", "missing_field"),
         (task(type="emit", event="${input.x}"), "/tasks/a/event", "not_an_expression"),
         (task(type="fail", error=5), "/tasks/a/error", "wrong_type"),
+        (task(**plugin(queue="no blanks")), "/tasks/a/queue", "bad_name"),
+        (task(**human(quorum={})), "/tasks/a/quorum/need", "missing_field"),
+        (task(**human(quorum={"need": 3, "of": 2})), "/tasks/a/quorum/need", "bad_value"),
+        (task(**human(quorum={"need": 0, "of": 2})), "/tasks/a/quorum/need", "bad_value"),
+        (task(**human(quorum={"need": 1, "of": 2, "veto": 1})), "/tasks/a/quorum/veto", "wrong_type"),
+        (task(**human(quorum=2)), "/tasks/a/quorum", "wrong_type"),
+        (task(**human(constraints={"not_completed_by": []})), "/tasks/a/constraints/not_completed_by", "empty"),
+        (
+            task(**human(constraints={"not_completed_by": ["zz"]})),
+            "/tasks/a/constraints/not_completed_by/0",
+            "unknown_task",
+        ),
+        (
+            document({"a": human(constraints={"not_completed_by": ["b"]}), "b": plugin()}),
+            "/tasks/a/constraints/not_completed_by/0",
+            "unknown_task",
+        ),
+        (task(**human(constraints={"not_initiator": "yes"})), "/tasks/a/constraints/not_initiator", "wrong_type"),
+        (task(**human(constraints={"somebody": 1})), "/tasks/a/constraints/somebody", "unknown_field"),
+        (task(**human(follow_up="soon")), "/tasks/a/follow_up", "bad_duration"),
+        (task(**human(escalate={"to": "x"})), "/tasks/a/escalate/after", "missing_field"),
+        (task(**human(escalate=[{"after": "P1D"}, {"to": "x"}])), "/tasks/a/escalate/1/after", "missing_field"),
+        (task(**human(escalate=[])), "/tasks/a/escalate", "empty"),
+        (task(**human(escalate={"after": "P1M"})), "/tasks/a/escalate/after", "bad_duration"),
+        (task(**human(escalate={"after": "P1D", "priority": 101})), "/tasks/a/escalate/priority", "bad_value"),
+        (task(**human(escalate={"after": "P1D", "whom": "x"})), "/tasks/a/escalate/whom", "unknown_field"),
+        (document(AB, rate_limit={"limit": 5}), "/rate_limit/per", "missing_field"),
+        (document(AB, rate_limit={"limit": 0, "per": "PT1M"}), "/rate_limit/limit", "bad_value"),
+        (document(AB, rate_limit={"limit": 1, "per": "PT0S"}), "/rate_limit/per", "bad_duration"),
+        (document(AB, max_concurrency=0), "/max_concurrency", "bad_value"),
+        (document(AB, on_failure="ignore"), "/on_failure", "bad_value"),
+        (document(AB, sla={"due": "P1D", "calendar": ""}), "/sla/calendar", "empty"),
+        (task(type="http"), "/tasks/a/url", "missing_field"),
+        (task(type="http", url=""), "/tasks/a/url", "empty"),
+        (task(type="http", url="ftp://example.org"), "/tasks/a/url", "bad_url"),
+        (task(type="http", url="/relative"), "/tasks/a/url", "bad_url"),
+        (task(type="http", url="https://"), "/tasks/a/url", "bad_url"),
+        (task(type="http", url="https://exam ple.org"), "/tasks/a/url", "bad_url"),
+        (task(type="http", url="https://example.org/\r\nHost: x"), "/tasks/a/url", "bad_url"),
+        (task(type="http", url="javascript:${input.x}"), "/tasks/a/url", "bad_url"),
+        (task(type="http", url="${nothing}"), "/tasks/a/url", "expression_name"),
+        (task(**http(method="get")), "/tasks/a/method", "bad_value"),
+        (task(**http(headers={"X Y": "1"})), "/tasks/a/headers/X Y", "bad_name"),
+        (task(**http(headers={"X": "1\r\nY: 2"})), "/tasks/a/headers/X", "bad_value"),
+        (task(**http(headers={"X": 1})), "/tasks/a/headers/X", "wrong_type"),
+        (task(**http(headers=[])), "/tasks/a/headers", "wrong_type"),
+        (task(**http(expect=[])), "/tasks/a/expect", "empty"),
+        (task(**http(expect=[99])), "/tasks/a/expect/0", "bad_value"),
+        (task(**http(expect=[200, 200])), "/tasks/a/expect/1", "duplicate"),
+        (task(**http(expect=200)), "/tasks/a/expect", "wrong_type"),
+        (task(**http(body={}, input={})), "/tasks/a/input", "conflict"),
+        (task(type="event"), "/tasks/a/event", "missing_field"),
+        (task(type="event", event="x", correlation_key=5), "/tasks/a/correlation_key", "wrong_type"),
+        (task(type="event", event="x", correlation_key="${item}"), "/tasks/a/correlation_key", "expression_name"),
+        (task(type="workflow"), "/tasks/a/workflow", "missing_field"),
+        (task(type="workflow", workflow="other", version=0), "/tasks/a/version", "bad_value"),
+        (task(type="workflow", workflow="test"), "/tasks/a/workflow", "recursive_workflow"),
+        (mapped({"type": "workflow", "workflow": "test"}), "/tasks/a/task/workflow", "recursive_workflow"),
+        (task(type="map"), "/tasks/a/items", "missing_field"),
+        (task(type="map"), "/tasks/a/task", "missing_field"),
+        (mapped(plugin(), items="five"), "/tasks/a/items", "wrong_type"),
+        (mapped(plugin(), items={"a": 1}), "/tasks/a/items", "wrong_type"),
+        (mapped(plugin(), items="${item}"), "/tasks/a/items", "expression_name"),
+        (mapped(plugin(), max_concurrency=0), "/tasks/a/max_concurrency", "bad_value"),
+        (mapped(plugin(), tolerated_failures=-1), "/tasks/a/tolerated_failures", "bad_value"),
+        (mapped([]), "/tasks/a/task", "wrong_type"),
+        (mapped({}), "/tasks/a/task/type", "missing_field"),
+        (mapped({"type": "magic"}), "/tasks/a/task/type", "unknown_type"),
+        (mapped(plugin(join="any")), "/tasks/a/task/join", "conflict"),
+        (mapped(plugin(split="first")), "/tasks/a/task/split", "conflict"),
+        (mapped(plugin(compensate="test.undo")), "/tasks/a/task/compensate", "conflict"),
+        (mapped(plugin(colour=1)), "/tasks/a/task/colour", "unknown_field"),
+        (mapped(plugin(input="${items}")), "/tasks/a/task/input", "expression_name"),
+        (mapped(plugin(input="${1 +}")), "/tasks/a/task/input", "expression_syntax"),
+        (mapped(plugin(input="${tasks.b.output}")), "/tasks/a/task/input", "expression_name"),
+        (mapped(human(form={"type": 1})), "/tasks/a/task/form/type", "bad_schema"),
+        (
+            mapped(human(constraints={"not_completed_by": ["zz"]})),
+            "/tasks/a/task/constraints/not_completed_by/0",
+            "unknown_task",
+        ),
+        (mapped({"type": "map", "items": [1], "task": {"type": "magic"}}), "/tasks/a/task/task/type", "unknown_type"),
+        (mapped({"type": "map", "items": "${input.x}"}), "/tasks/a/task/task", "missing_field"),
+        (task(**plugin(input="${'x' + " + "(" * 30 + "1" + ")" * 30 + "}")), "/tasks/a/input", "expression_syntax"),
+        (task(**plugin(input="${" + " + ".join(["1"] * 600) + "}")), "/tasks/a/input", "expression_syntax"),
         (document(AB, {"to": "b"}), "/transitions/0/from", "missing_field"),
         (document(AB, {"from": "a"}), "/transitions/0/to", "missing_field"),
         (document(AB, edge("a", "zz")), "/transitions/0/to", "unknown_task"),
@@ -195,6 +288,65 @@ def test_only_what_is_known_is_accepted_where_the_caller_says_what_that_is() -> 
         ("/tasks/c/department", "unknown_department"),
     }
     assert found(document(tasks)) == set()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        http(url="${input.address}"),
+        http(url="https://${input.host}/x"),
+        http(url="HTTPS://example.org"),
+        http(method="POST", body={"x": "${input.x}"}, headers={"X-Y": "${input.x}"}, expect=[200, 404], queue="far"),
+        {"type": "event", "event": "order.paid", "correlation_key": "${input.x}"},
+        {"type": "workflow", "workflow": "other", "version": 3},
+        human(escalate={"to": "x"}, due="P1D"),
+        human(escalate=[{"after": "P1D", "priority": 90}], quorum={"need": 2, "of": 3, "veto": True}),
+        human(follow_up="P1D", constraints={"not_initiator": True, "not_completed_by": ["a"]}),
+    ],
+)
+def test_every_field_of_the_contract_is_accepted_on_a_task_and_inside_a_map(fields: dict[str, Any]) -> None:
+    assert found(task(**fields)) == set()
+    inner = {key: value for key, value in fields.items() if key != "constraints"}
+    assert found(mapped(inner)) == set()
+
+
+def test_item_and_index_are_known_inside_a_map_at_any_depth_and_nowhere_else() -> None:
+    inner = {"type": "map", "items": "${item.rows}", "task": plugin(input={"row": "${item}", "n": "${index}"})}
+    assert found(mapped(inner)) == set()
+    tasks = {"a": mapped(inner)["tasks"]["a"], "b": plugin(input={"x": "${index}"})}
+    assert found(document(tasks, edge("a", "b", "item == 1"))) == {
+        ("/tasks/b/input/x", "expression_name"),
+        ("/transitions/0/when", "expression_name"),
+    }
+
+
+def test_maps_nest_as_deep_as_the_path_of_their_tasks_can_be_kept() -> None:
+    inner: dict[str, Any] = plugin()
+    for _ in range(3):
+        inner = {"type": "map", "items": [1], "task": inner}
+    assert found(document({"a": inner})) == set()
+    assert ("too_deep" in {code for _, code in found(document({"a" * 70: inner}))}) is True
+    assert found(document({"a" * 60: inner})) == set()
+
+
+def test_a_calendar_has_to_be_known_where_the_caller_says_which_there_are() -> None:
+    late = document(AB, edge("a", "b"), sla={"due": "P1D", "calendar": "office"})
+    assert found(late) == found(late, known_calendars={"office"}) == set()
+    assert found(late, known_calendars={"other"}) == {("/sla/calendar", "unknown_calendar")}
+
+
+def test_departments_and_plugins_inside_a_map_and_in_an_escalation_have_to_be_known_too() -> None:
+    tasks = {
+        "a": mapped(plugin())["tasks"]["a"],
+        "b": human(escalate={"after": "P1D", "to": "elsewhere"}),
+        "c": mapped(human())["tasks"]["a"],
+    }
+    assert found(document(tasks), known_plugins={"other"}, known_departments={"other"}) == {
+        ("/tasks/a/task/plugin", "unknown_plugin"),
+        ("/tasks/b/department", "unknown_department"),
+        ("/tasks/b/escalate/to", "unknown_department"),
+        ("/tasks/c/task/department", "unknown_department"),
+    }
 
 
 def test_an_expression_may_name_what_a_loop_brings_back() -> None:

@@ -86,6 +86,53 @@ def test_a_schema_that_no_input_could_be_held_against_is_refused(schema: Any) ->
     assert all(pointer.startswith("/input_schema") for pointer, _ in found)
 
 
+def test_the_form_of_a_task_inside_a_map_is_looked_at_too() -> None:
+    inner = {"type": "human", "department": "x", "form": {"$ref": "http://localhost:1/schema"}}
+    mapped = {"type": "map", "items": "${input.rows}", "task": {"type": "map", "items": "${item}", "task": inner}}
+    assert ("/tasks/start/task/task/form", "invalid_schema") in faults_of(document_of("claim", tasks={"start": mapped}))
+
+
+def test_only_calendars_that_exist_may_be_named() -> None:
+    late = document_of("claim", sla={"due": "P1D", "calendar": "office"})
+    assert faults_of(late) == {("/sla/calendar", "unknown_calendar")}
+
+
+def child(workflow: str, **fields: Any) -> dict[str, Any]:
+    return {"start": {"type": "workflow", "workflow": workflow, **fields}}
+
+
+def test_a_workflow_that_would_run_inside_itself_through_others_is_refused_with_the_way_it_would() -> None:
+    make_definition("b", tasks={"m": {"type": "map", "items": [1], "task": child("c")["start"]}})
+    make_definition("c", tasks=child("a"))
+    (fault,) = publishing.faults(document_of("a", tasks=child("b")))
+    assert (fault.pointer, fault.code) == ("/tasks/start/workflow", "recursive_workflow")
+    assert "a → b → c → a" in fault.detail
+
+
+def test_only_the_version_that_would_run_counts() -> None:
+    make_definition("b", tasks=child("a"))
+    make_definition("b", version=2)
+    assert not faults_of(document_of("a", tasks=child("b")))
+    assert not faults_of(document_of("a", tasks=child("b", version=2)))
+    assert faults_of(document_of("a", tasks=child("b", version=1))) == {("/tasks/start/workflow", "recursive_workflow")}
+
+
+def test_workflows_that_run_inside_each_other_but_not_inside_this_one_are_no_fault_of_it() -> None:
+    make_definition("b", tasks=child("c"))
+    make_definition("c", tasks=child("b"))
+    assert not faults_of(document_of("a", tasks={**child("b"), "other": {"type": "workflow", "workflow": "new"}}))
+
+
+def test_the_statements_of_publishing_do_not_grow_with_the_number_of_child_workflows(
+    django_assert_num_queries: Any,
+) -> None:
+    for number in range(30):
+        make_definition(f"w{number}")
+    tasks = {f"t{number}": {"type": "workflow", "workflow": f"w{number}"} for number in range(30)}
+    with django_assert_num_queries(4):
+        assert not publishing.faults(document_of("a", tasks=tasks))
+
+
 @pytest.mark.parametrize("document", [None, [], "text", 5])
 def test_what_is_no_object_is_refused(document: Any) -> None:
     assert faults_of(document)

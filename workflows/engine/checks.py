@@ -18,6 +18,11 @@ from .durations import parse_duration, parse_timestamp
 from .exceptions import InvalidDuration, InvalidTimestamp
 from .faults import Report, at
 
+MAX_PATH = 200
+"""Characters of the path of a task inside maps, `m/m`, that the job of an item is known by."""
+_SCHEMES = ("https://", "http://")
+_HTTP = re.compile(r"https?://[^/?#]", re.IGNORECASE)
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}", re.ASCII)
 SLUG = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,99}", re.ASCII)
 Check = Callable[[Report, str, Any, "str | None"], None]
 """A check of one value: the report, the pointer, the value, and the name of the task it belongs to."""
@@ -231,11 +236,38 @@ def retriers(report: Report, pointer: str, value: Any, task: str | None) -> None
             _RETRIER(report, at(pointer, index), policy, task)
 
 
-def text_mapping(report: Report, pointer: str, value: Any, task: str | None) -> None:
-    """An object of texts, which may hold expressions."""
-    if is_a(report, pointer, value, dict):
-        for key, member in value.items():
-            text_template(report, at(pointer, key), member, task)
+def child_workflow(report: Report, pointer: str, value: Any, task: str | None) -> None:
+    before = len(report.faults)
+    word(report, pointer, value, task)
+    if len(report.faults) == before and value == report.workflow:
+        detail = f"{value!r} would run inside itself without end; name another workflow, or write it with loop."
+        report.add(pointer, "recursive_workflow", detail)
+
+
+def url(report: Report, pointer: str, value: Any, task: str | None) -> None:
+    """An address whose beginning is known has to be one of the web."""
+    text_template(report, pointer, value, task)
+    if not isinstance(value, str):
+        return
+    fixed = value.split("${", 1)[0]
+    if not value.strip():
+        report.add(pointer, "empty", "This must not be empty.")
+    elif any(sign <= " " or sign == "\x7f" for sign in fixed):
+        report.add(pointer, "bad_url", "An address has no blanks in it; write %20.")
+    elif fixed and _HTTP.match(fixed) is None and not (fixed != value and fixed.lower() in _SCHEMES):
+        report.add(pointer, "bad_url", "This has to begin with https:// or http:// and a host, or with an expression.")
+
+
+def headers(report: Report, pointer: str, value: Any, task: str | None) -> None:
+    """An object of header names to texts, which may hold expressions."""
+    if not is_a(report, pointer, value, dict):
+        return
+    for key, member in value.items():
+        if _HEADER.fullmatch(key) is None:
+            report.add(at(pointer, key), "bad_name", "The name of a header has letters, digits and -, and no blanks.")
+        text_template(report, at(pointer, key), member, task)
+        if isinstance(member, str) and any(sign in member for sign in "\r\n"):
+            report.add(at(pointer, key), "bad_value", "A header is one line; take the line breaks out.")
 
 
 def items(report: Report, pointer: str, value: Any, task: str | None) -> None:
@@ -247,9 +279,14 @@ def items(report: Report, pointer: str, value: Any, task: str | None) -> None:
 
 
 def status_codes(report: Report, pointer: str, value: Any, task: str | None) -> None:
-    if is_a(report, pointer, value, list):
-        for index, code in enumerate(value):
-            whole(100, 599)(report, at(pointer, index), code, task)
+    if not is_a(report, pointer, value, list):
+        return
+    if not value:
+        report.add(pointer, "empty", "This needs at least one status code; without it, every 2xx is well.")
+    for index, code in enumerate(value):
+        whole(100, 599)(report, at(pointer, index), code, task)
+        if code in value[:index]:
+            report.add(at(pointer, index), "duplicate", f"{code!r} is listed twice; leave one out.")
 
 
 _QUORUM = object_of({"need": whole(1, 100), "of": whole(1, 100), "veto": boolean}, ("need", "of"))
@@ -268,6 +305,8 @@ _ESCALATION = object_of({"after": positive_duration, "to": department, "priority
 def escalations(report: Report, pointer: str, value: Any, task: str | None) -> None:
     """One escalation, or a list of them."""
     if isinstance(value, list):
+        if not value:
+            report.add(pointer, "empty", "This needs at least one step; leave it out where nothing is to happen.")
         for index, step in enumerate(value):
             _ESCALATION(report, at(pointer, index), step, task)
     else:
@@ -282,9 +321,13 @@ def inner_task(report: Report, pointer: str, value: Any, task: str | None) -> No
         if key in value:
             detail = f"The inner task of a map stands alone, so it has no {key!r}; put it on the map."
             report.add(at(pointer, key), "conflict", detail)
-    outer, report.in_map = report.in_map, True
-    check_task(report, pointer, {key: member for key, member in value.items() if key not in ("join", "split")}, task)
-    report.in_map = outer
+    report.maps += 1
+    if (len(task or "") + 1) * report.maps - 1 > MAX_PATH:
+        detail = f"Maps are in one another {report.maps} deep; put the inner ones into a workflow of their own."
+        report.add(pointer, "too_deep", detail)
+    alone = {key: member for key, member in value.items() if key not in ("join", "split", "compensate")}
+    check_task(report, pointer, alone, task)
+    report.maps -= 1
 
 
 def passed_over(report: Report, pointer: str, value: Any, task: str | None) -> None:
@@ -328,8 +371,8 @@ TYPES: Mapping[str, tuple[Mapping[str, Check], tuple[str, ...]]] = {
     "http": (
         {
             "method": one_of("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"),
-            "url": text_template,
-            "headers": text_mapping,
+            "url": url,
+            "headers": headers,
             "body": mapping,
             "expect": status_codes,
             "queue": slug,
@@ -354,7 +397,7 @@ TYPES: Mapping[str, tuple[Mapping[str, Check], tuple[str, ...]]] = {
     "wait": ({"for": duration_or_expression, "until": timestamp_or_expression}, ()),
     "event": ({"event": word, "correlation_key": text_template}, ("event",)),
     "emit": ({"event": word, "data": mapping}, ("event",)),
-    "workflow": ({"workflow": word, "version": whole(1, 1_000_000)}, ("workflow",)),
+    "workflow": ({"workflow": child_workflow, "version": whole(1, 1_000_000)}, ("workflow",)),
     "map": (
         {
             "items": items,
@@ -402,3 +445,17 @@ def check_task(report: Report, pointer: str, task: Mapping[str, Json], name: str
             report.add(at(pointer, first), "missing_field", f"Either {first!r} or {second!r} is required here.")
         elif first in task and second in task:
             report.add(at(pointer, second), "conflict", f"Give either {first!r} or {second!r}, not both.")
+    if kind == "http" and "body" in task and "input" in task:
+        detail = "The body is what is sent, and the input would be passed over; leave one of them out."
+        report.add(at(pointer, "input"), "conflict", detail)
+    if kind == "human" and "due" not in task:
+        _escalations_without_a_time(report, at(pointer, "escalate"), task.get("escalate"))
+
+
+def _escalations_without_a_time(report: Report, pointer: str, value: Any) -> None:
+    """Without `after` a step comes when the item is due, and this one never is."""
+    for place, step in enumerate(value) if isinstance(value, list) else ((None, value),):
+        if isinstance(step, dict) and "after" not in step:
+            where = pointer if place is None else at(pointer, place)
+            detail = "Say after how long, or give the task a 'due': without either, this step never comes."
+            report.add(at(where, "after"), "missing_field", detail)

@@ -38,8 +38,10 @@ class Report:
     known_plugins: Container[str] | None = None
     known_departments: Container[str] | None = None
     known_calendars: Container[str] | None = None
-    in_map: bool = False
-    """True while the inner task of a `map` is looked at."""
+    workflow: str = ""
+    """The name of the document, where it has one."""
+    maps: int = 0
+    """How many `map` tasks the task that is looked at is inside of."""
     faults: list[Fault] = field(default_factory=list)
     uses: list[Use] = field(default_factory=list)
 
@@ -49,7 +51,7 @@ class Report:
     def expression(self, pointer: str, text: str, task: str | None, in_when: bool = False) -> None:
         """Note an expression for the pass over names, or that it does not parse."""
         try:
-            self.uses.append(Use(pointer, compiled(text), task, in_when, self.in_map))
+            self.uses.append(Use(pointer, compiled(text), task, in_when, in_map=self.maps > 0))
         except ExpressionSyntaxError as error:
             self.add(pointer, "expression_syntax", str(error))
 
@@ -68,7 +70,7 @@ class Report:
                 except ExpressionSyntaxError as error:
                     self.add(place, "expression_syntax", str(error))
                 else:
-                    self.uses.extend(Use(place, expression, task, in_map=self.in_map) for _, expression in found)
+                    self.uses.extend(Use(place, expression, task, in_map=self.maps > 0) for _, expression in found)
 
 
 def at(pointer: str, *keys: str | int) -> str:

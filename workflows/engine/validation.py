@@ -7,7 +7,7 @@ pass works with whatever the earlier ones found sound, so that one fault does no
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
 from . import checks
@@ -17,7 +17,7 @@ from .faults import Fault, Report, Use, at
 from .graph import Graph
 from .syntax import Path
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_TASKS", "Fault", "validate"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_TASKS", "Fault", "each_task", "validate"]
 
 MAX_BYTES = 1_048_576
 MAX_TASKS = 1_000
@@ -41,6 +41,7 @@ def validate(
     report = Report(known_plugins, known_departments, known_calendars)
     if not _is_sound(report, document):
         return report.faults
+    report.workflow = document["name"] if isinstance(document.get("name"), str) else ""
     checks.check_document(report, "", document, None)
     tasks = _tasks(report, document)
     edges = _transitions(report, document, tasks)
@@ -106,13 +107,24 @@ def _tasks(report: Report, document: Mapping[str, Json]) -> dict[str, dict[str, 
     return found
 
 
+def each_task(document: Any) -> Iterator[tuple[tuple[str, ...], Mapping[str, Json]]]:
+    """Every task of a document with the keys that lead to it, the inner tasks of maps too, each after its map. Made for
+    documents that are still being checked: what is no task is left out."""
+    tasks = document.get("tasks") if isinstance(document, dict) else None
+    for name, task in tasks.items() if isinstance(tasks, dict) else ():
+        path: tuple[str, ...] = ("tasks", name)
+        while isinstance(task, dict):
+            yield path, task
+            task, path = (task.get("task") if task.get("type") == "map" else None), (*path, "task")
+
+
 def _constraints(report: Report, tasks: Mapping[str, dict[str, Json]]) -> None:
     """Whoever may not decide a task is named by other tasks that people decide."""
-    for name, task in tasks.items():
+    for path, task in each_task({"tasks": tasks}):
         constraints = task.get("constraints")
         others = constraints.get("not_completed_by") if isinstance(constraints, dict) else None
         for index, other in enumerate(others if isinstance(others, list) else []):
-            pointer = at("/tasks", name, "constraints", "not_completed_by", index)
+            pointer = at("", *path, "constraints", "not_completed_by", index)
             if isinstance(other, str) and (other not in tasks or tasks[other].get("type") != "human"):
                 report.add(pointer, "unknown_task", f"There is no human task {other!r}; name one that people decide.")
 

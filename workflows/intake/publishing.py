@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import IntegrityError, router, transaction
+from django.db.models import OuterRef, Q, Subquery
 
 from workflows.engine.exceptions import InvalidDefinition
 from workflows.engine.faults import Fault
 from workflows.engine.jsonvalue import InvalidSchema, SchemaValidator, canonical, check_json, pointer_to
-from workflows.engine.validation import validate
+from workflows.engine.validation import each_task, validate
 from workflows.models import Calendar, Definition, PluginRegistration
 
 MAX_DOCUMENT_BYTES = 2**20
@@ -46,6 +47,7 @@ def faults(document: Any) -> list[Fault]:
     found.extend(validate(document, known_plugins=plugins, known_departments=departments, known_calendars=calendars))
     reported = {fault.pointer for fault in found}
     found.extend(fault for fault in _schema_faults(document) if not _under(fault.pointer, reported))
+    found.extend(_recursion_faults(document))
     return found
 
 
@@ -97,10 +99,67 @@ def _schema_faults(document: Any) -> Iterator[Fault]:
 def _schemas(document: dict[str, Any]) -> Iterator[tuple[Sequence[str | int], Any]]:
     if "input_schema" in document:
         yield ["input_schema"], document["input_schema"]
-    tasks = document.get("tasks")
-    for name, task in tasks.items() if isinstance(tasks, dict) else ():
-        if isinstance(task, dict) and task.get("form") is not None:
-            yield ["tasks", name, "form"], task["form"]
+    for path, task in each_task(document):
+        if task.get("form") is not None:
+            yield [*path, "form"], task["form"]
+
+
+def _recursion_faults(document: Any) -> Iterator[Fault]:
+    """Child workflows through which this one would come to run inside itself, as they stand published now.
+
+    One statement for each further level of them, and no more levels than a job could nest.
+    """
+    name = document.get("name") if isinstance(document, dict) else None
+    ways = {child: (child,) for _, child in _children(document) if child[0] != name}
+    seen = set(ways)
+    back: dict[_Child, tuple[_Child, ...]] = {}
+    for _ in range(_MAX_LEVELS):
+        following: dict[_Child, tuple[_Child, ...]] = {}
+        for child, found in _documents(ways).items():
+            for _, grandchild in _children(found):
+                if grandchild[0] == name:
+                    back.setdefault(ways[child][0], ways[child])
+                elif grandchild not in seen:
+                    seen.add(grandchild)
+                    following[grandchild] = (*ways[child], grandchild)
+        ways = following
+        if not ways:
+            break
+    for pointer, child in _children(document):
+        if child in back:
+            path = " → ".join((str(name), *(each for each, _ in back[child]), str(name)))
+            detail = f"{name!r} would run inside itself without end ({path}); name another workflow."
+            yield Fault(pointer, "recursive_workflow", detail)
+
+
+_Child = tuple[str, int | None]
+"""The name of a workflow, and its version where one is fixed; without it, the newest runs."""
+_MAX_LEVELS = 20
+
+
+def _children(document: Any) -> Iterator[tuple[str, _Child]]:
+    """The workflows that a document starts, each with the pointer to its name."""
+    for path, task in each_task(document):
+        workflow, version = task.get("workflow"), task.get("version")
+        if task.get("type") == "workflow" and isinstance(workflow, str):
+            fixed = version if isinstance(version, int) else None
+            yield pointer_to([*path, "workflow"]), (workflow, fixed)
+
+
+def _documents(children: Collection[_Child]) -> dict[_Child, Any]:
+    """The published documents of these, in two statements; what is not published is not there."""
+    names = {name for name, version in children if version is None}
+    newest = Definition.objects.open_to_jobs().filter(name=OuterRef("name")).order_by("-version").values("version")[:1]
+    rows = Definition.objects.filter(name__in=names, version=Subquery(newest)).values_list("name", "document")
+    found: dict[_Child, Any] = {(name, None): document for name, document in rows}
+    fixed = Q()
+    for name, version in children:
+        if version is not None:
+            fixed |= Q(name=name, version=version)
+    if fixed:
+        rows_of = Definition.objects.filter(fixed).values_list("name", "version", "document")
+        found |= {(name, version): document for name, version, document in rows_of}
+    return found
 
 
 def _under(pointer: str, reported: Collection[str]) -> bool:
