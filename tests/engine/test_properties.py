@@ -304,6 +304,8 @@ def check(state: JobState, definition: Definition) -> None:
     """What holds after every single decision."""
     assert len(set(state.active)) == len(state.active)
     moving = state.phase in ("active", "compensating")
+    if state.phase == "compensating":
+        assert [compensated_task(name) for name in state.active] == [state.undo[-1][0]], "one is undone at a time"
     for name, task in state.tasks.items():
         if state.phase in ("active", "failed"):
             assert (name in state.active) == task.active
