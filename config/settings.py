@@ -131,7 +131,7 @@ WORKFLOW_BODY_MAX_BYTES = whole_number("WORKFLOW_BODY_MAX_BYTES", 4 * 2**20, lea
 WORKFLOW_VALUE_MAX_BYTES = whole_number("WORKFLOW_VALUE_MAX_BYTES", 256 * 1024, least=1024, most=2**24)
 """The largest input, step output or answer, as JSON text."""
 WORKFLOW_HTTP_ALLOW = env.list("WORKFLOW_HTTP_ALLOW", default=[])
-"""Inner services that `http` tasks may call: hosts (`*.inner.example`), addresses and networks, each with a port or not."""
+"""Inner services that `http` tasks may call: hosts (`*.inner.example`), addresses, networks, each with a port or not."""
 WORKFLOW_EVENT_TTL_MAX_SECONDS = whole_number("WORKFLOW_EVENT_TTL_MAX_SECONDS", 30 * 86400, least=1, most=366 * 86400)
 WORKFLOW_EVENT_TTL_SECONDS = whole_number(
     "WORKFLOW_EVENT_TTL_SECONDS", 86400, least=0, most=WORKFLOW_EVENT_TTL_MAX_SECONDS
@@ -303,5 +303,7 @@ LOGGING = {
         # django-q2 installs a handler of its own where it finds none.
         "django-q": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
         "django.request": {"level": "ERROR"},
+        # Its debug lines hold URLs, and with them secrets.
+        "urllib3": {"level": "INFO"},
     },
 }

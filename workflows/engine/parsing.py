@@ -25,6 +25,9 @@ from .templates import Template
 from .validation import MAX_BYTES, MAX_DEPTH, validate
 
 _OF_THE_PARENT = frozenset({"join", "split", "compensate", "retry"})
+_PASSING_HTTP_ERRORS = ("429", "Network", "Timeout", *map(str, range(500, 600)))
+_RETRIED_UNASKED = {"http": (RetryPolicy(errors=("Timeout", *(f"HttpError.{name}" for name in _PASSING_HTTP_ERRORS))),)}
+"""What is tried again where a task has no `retry`; an empty one says that nothing is."""
 DEFAULT_OUTCOMES = ("approve", "reject")
 DEFAULT_ITERATIONS = 100
 DEFAULT_PRIORITY = 50
@@ -54,7 +57,7 @@ def fragment(definition: Definition, path: str) -> Definition:
             spec = dict(task.inner)
         elif task.runs_elsewhere:
             # Retried, joined and undone by its parent; here it is done once.
-            spec = {key: value for key, value in task.spec.items() if key not in _OF_THE_PARENT}
+            spec = {key: value for key, value in task.spec.items() if key not in _OF_THE_PARENT} | {"retry": []}
         else:
             raise KeyError(path)
         if spec["type"] in RUN_BY_WORKER:
@@ -102,7 +105,7 @@ def _task(name: str, spec: Mapping[str, Json]) -> Task:
         type=kind,
         title=spec.get("title", name),
         input=_template(spec, "input"),
-        retry=tuple(_retry(policy) for policy in spec.get("retry", [])),
+        retry=tuple(map(_retry, spec["retry"])) if "retry" in spec else _RETRIED_UNASKED.get(kind, ()),
         timeout=_duration(spec, "timeout"),
         join=spec.get("join", "all"),
         split=spec.get("split", "all"),
