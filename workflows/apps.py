@@ -15,11 +15,13 @@ class WorkflowsConfig(AppConfig):
         from workflows.execution.services import register_service
         from workflows.groups import make_groups
         from workflows.intake.events import EventHandler, handle_event
+        from workflows.intake.scheduler import Scheduler
         from workflows.messaging.inbox import register_handler
         from workflows.operations.bulk import BulkRepairs
 
         register_handler(handle_event)
         register_service(EventHandler())
+        register_service(Scheduler())
         register_service(BulkRepairs())
         # Sent for every application: the departments' permissions are there only after theirs.
         post_migrate.connect(make_groups, dispatch_uid="workflows.groups")

@@ -21,7 +21,9 @@ class Schedule(models.Model):
     name = models.SlugField(max_length=100, unique=True)
     workflow = models.CharField(max_length=100)
     version = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: the newest at each start.")
-    input = models.JSONField(default=dict, blank=True)
+    input = models.JSONField(
+        default=dict, blank=True, help_text="May hold ${schedule.due_at} and ${schedule.name}: the run's own facts."
+    )
     priority = models.PositiveSmallIntegerField(null=True, blank=True)
     cron = models.CharField(max_length=200, blank=True, help_text="Five fields: minute hour day month weekday.")
     every = models.CharField(max_length=50, blank=True, help_text="ISO 8601 duration, such as PT15M.")
@@ -100,8 +102,15 @@ class ScheduleRun(models.Model):
 
     class Meta:
         ordering = ["-due_at"]
-        constraints = [models.UniqueConstraint(fields=["schedule", "due_at"], name="schedule_run_once")]
-        indexes = [models.Index(fields=["schedule", "result"], name="schedule_run_result")]
+        constraints = [
+            models.UniqueConstraint(fields=["schedule", "due_at"], name="schedule_run_once"),
+            # One waits for the one before, and the next ones are skipped: also the index by which they are found.
+            models.UniqueConstraint(
+                fields=["schedule"], condition=Q(result="buffered"), name="schedule_run_one_buffered"
+            ),
+        ]
+        # Whether the one before still runs: the newest that were started.
+        indexes = [models.Index(fields=["schedule", "result", "due_at"], name="schedule_run_result")]
 
     def __str__(self) -> str:
         return f"{self.schedule} at {self.due_at:%Y-%m-%d %H:%M}"
