@@ -52,9 +52,15 @@ def prints(expected: str) -> re.Pattern[str]:
     return re.compile(r"(?s:.*?)".join(parts))
 
 
-@pytest.mark.parametrize("name", ["insurance-claim.md", "order.md"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("examples/insurance-claim.md", "examples/order.md"),
+        *("examples/shop-orchestrated.md", "examples/shop-choreographed.md", "events.md"),
+    ],
+)
 def test_every_command_of_the_page_does_what_the_page_says(name: str, server: Running, tmp_path: Path) -> None:
-    page = steps(ROOT / "docs" / "examples" / name)
+    page = steps(ROOT / "docs" / name)
     assert len(page) > 5
     script = ["set -euo pipefail"]
     for index, (commands, _) in enumerate(page):
