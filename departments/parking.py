@@ -161,6 +161,11 @@ def rename_items(job_id: UUID, names: Mapping[str, str]) -> None:
     WorkItem.objects.filter(job_id=job_id, task__in=list(names)).update(task=Case(*places, default=F("task")))
 
 
+def calendar_of(code: str) -> str | None:
+    """The calendar on which a department works; None for around the clock, and for a department that is not there."""
+    return _departments({code}).get(code, (None, None))[1]
+
+
 def department_codes() -> set[str]:
     """The codes that a definition may name."""
     from .models import Department
@@ -174,6 +179,7 @@ def register() -> None:
     from workflows.execution.services import register_service
     from workflows.intake.publishing import register_department_codes
     from workflows.operations.migrate import register_renamer
+    from workflows.operations.simulate import register_department_calendar
     from workflows.policy import register_job_visibility
 
     from .escalation import Escalations
@@ -184,3 +190,4 @@ def register() -> None:
     register_job_visibility(visible_job_condition)
     register_department_codes(department_codes)
     register_renamer(rename_items)
+    register_department_calendar(calendar_of)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -133,3 +135,57 @@ class Slow(Plugin):
             file.write(f"{context.task} {os.getpid()} {context.idempotency_key} {context.fence}\n")
         time.sleep(self.configuration.get("seconds", 0))
         return Completed({"pid": os.getpid()})
+
+
+class Simulated(Plugin):
+    """Must never run; its simulation hands its input back."""
+
+    def run(self, context: StepContext) -> None:
+        raise AssertionError("a simulation ran a plugin")
+
+    def simulate(self, context: StepContext) -> Answer:
+        return Completed({"seen": context.input}, "simulated")
+
+
+class SimulationRaises(Simulated):
+    """Breaks when it is simulated."""
+
+    def simulate(self, context: StepContext) -> Answer:
+        raise ValueError("broken")
+
+
+class SimulationAnswersNonsense(Simulated):
+    """Answers what is no answer."""
+
+    def simulate(self, context: StepContext) -> Any:
+        return 42
+
+
+class Undoes(Plugin):
+    """Notes what it undoes. Its configuration may let it fail `times` attempts, or kill its process before there is a file `kill`."""
+
+    def run(self, context: StepContext) -> Answer:
+        note = {"task": context.task, "key": context.idempotency_key, "input": context.input, "undoes": context.undoes}
+        with open(self.configuration["file"], "a", encoding="utf-8") as file:
+            file.write(json.dumps({**note, "attempt": context.attempt, "fence": context.fence}) + "\n")
+        kill = self.configuration.get("kill")
+        if kill and not os.path.exists(kill):
+            with open(kill, "w", encoding="ascii"):
+                os.kill(os.getpid(), signal.SIGKILL)
+        if context.attempt <= self.configuration.get("times", 0):
+            raise ServiceUnavailable("come back later")
+        return Completed({"undone": True})
+
+
+class Waits(Plugin):
+    """Says that it has begun, and goes on when the test lets it."""
+
+    began: ClassVar[threading.Event] = threading.Event()
+    go_on: ClassVar[threading.Event] = threading.Event()
+    runs: ClassVar[list[str]] = []
+
+    def run(self, context: StepContext) -> Answer:
+        self.runs.append(f"{context.task} {context.iteration} {context.fence}")
+        self.began.set()
+        self.go_on.wait(20)
+        return Completed({"fence": context.fence})

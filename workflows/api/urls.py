@@ -3,7 +3,22 @@
 from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularAPIView
 
-from . import calendars, dead_letters, definitions, documents, events, health, jobs, repairs, subscriptions, versions
+from . import (
+    calendars,
+    dead_letters,
+    definitions,
+    documents,
+    events,
+    health,
+    jobs,
+    moves,
+    repairs,
+    schedules,
+    subscriptions,
+    tries,
+    versions,
+    why,
+)
 from .problems import no_such_endpoint
 from .schema import DocsView
 
@@ -12,11 +27,19 @@ v1 = [
     path("jobs/batch/", jobs.JobBatchView.as_view(), name="jobs-batch"),
     path("jobs/<uuid:job_id>/", jobs.JobView.as_view(), name="job"),
     path("jobs/<uuid:job_id>/history/", jobs.JobHistoryView.as_view(), name="job-history"),
+    path("jobs/<uuid:job_id>/migrate/", moves.JobMigrateView.as_view(), name="job-migrate"),
     path("jobs/<uuid:job_id>/documents/", documents.JobDocumentsView.as_view(), name="job-documents"),
     path("jobs/<uuid:job_id>/cancel/", repairs.JobCancelView.as_view(), name="job-cancel"),
     path("jobs/<uuid:job_id>/retry/", repairs.JobRetryView.as_view(), name="job-retry"),
     path("jobs/<uuid:job_id>/skip/", repairs.JobSkipView.as_view(), name="job-skip"),
     path("jobs/<uuid:job_id>/restart/", repairs.JobRestartView.as_view(), name="job-restart"),
+    path("jobs/<uuid:job_id>/why/", why.JobWhyView.as_view(), name="job-why"),
+    path("jobs/<uuid:job_id>/suspend/", suspensions.JobSuspendView.as_view(), name="job-suspend"),
+    path("jobs/<uuid:job_id>/resume/", suspensions.JobResumeView.as_view(), name="job-resume"),
+    path("suspensions/", suspensions.SuspensionsView.as_view(), name="suspensions"),
+    path("suspensions/<str:workflow>/", suspensions.SuspensionView.as_view(), name="suspension"),
+    path("limits/", limits.LimitsView.as_view(), name="limits"),
+    path("limits/<str:code>/", limits.LimitView.as_view(), name="limit"),
     path("repairs/", repairs.BulkRepairsView.as_view(), name="repairs"),
     path("repairs/<uuid:bulk_id>/", repairs.BulkRepairView.as_view(), name="repair"),
     path("repairs/<uuid:bulk_id>/start/", repairs.BulkStartView.as_view(), name="repair-start"),
@@ -27,6 +50,18 @@ v1 = [
     path("dead-letters/<slug:fingerprint>/", dead_letters.DeadLetterGroupView.as_view(), name="dead-letter-group"),
     path("calendars/", calendars.CalendarsView.as_view(), name="calendars"),
     path("calendars/<slug:code>/", calendars.CalendarView.as_view(), name="calendar"),
+    path("schedules/", schedules.SchedulesView.as_view(), name="schedules"),
+    path("schedules/<slug:key>/", schedules.ScheduleView.as_view(), name="schedule"),
+    path("schedules/<slug:key>/pause/", schedules.PauseView.as_view(), name="schedule-pause"),
+    path("schedules/<slug:key>/resume/", schedules.ResumeView.as_view(), name="schedule-resume"),
+    path("schedules/<slug:key>/trigger/", schedules.TriggerView.as_view(), name="schedule-trigger"),
+    path("schedules/<slug:key>/runs/", schedules.RunsView.as_view(), name="schedule-runs"),
+    path("schedules/<slug:key>/backfill/", schedules.BackfillsView.as_view(), name="schedule-backfill"),
+    path(
+        "schedules/<slug:key>/backfill/<int:number>/cancel/",
+        schedules.BackfillCancelView.as_view(),
+        name="schedule-backfill-cancel",
+    ),
     path("documents/", documents.DocumentsView.as_view(), name="documents"),
     path("documents/<uuid:document_id>/", documents.DocumentView.as_view(), name="document"),
     path("documents/<uuid:document_id>/content/", documents.DocumentContentView.as_view(), name="document-content"),
@@ -61,6 +96,9 @@ v1 = [
         name="definition-rollback",
     ),
     path("definitions/<slug:name>/versions/", versions.DefinitionVersionsView.as_view(), name="definition-versions"),
+    path("definitions/<slug:name>/migrate/", moves.DefinitionMigrateView.as_view(), name="definition-migrate"),
+    path("definitions/<slug:name>/simulate/", tries.DefinitionSimulateView.as_view(), name="definition-simulate"),
+    path("definitions/<slug:name>/backtest/", tries.DefinitionBacktestView.as_view(), name="definition-backtest"),
     path("definitions/<slug:name>/diff/", versions.DefinitionDiffView.as_view(), name="definition-diff"),
     path("definitions/<slug:name>/draft/", versions.DefinitionDraftView.as_view(), name="definition-draft"),
     path(

@@ -109,7 +109,7 @@ def live_jobs(
 
     `versions`, `status`, `correlation_id` and `jobs` narrow it, where given. Parts of a job end with it on its version.
     """
-    found = Job.objects.whole().filter(workflow=workflow, status__in=LIVE).exclude(version=to)
+    found: QuerySet[Job] = Job.objects.whole().filter(workflow=workflow, status__in=LIVE).exclude(version=to)
     if versions:
         found = found.filter(version__in=versions)
     if status:
@@ -259,7 +259,7 @@ def _tasks_of(jobs: QuerySet[Job]) -> set[str]:
 def _own(mapping: Mapping[str, str], source: Definition | Job) -> dict[str, str]:
     """What of a mapping is about tasks of this version: several versions may be moved with one mapping."""
     try:
-        definition = get_definition(source.workflow, source.version) if isinstance(source, Job) else source
+        definition = source if isinstance(source, Definition) else get_definition(source.workflow, source.version)
     except DefinitionNotFound:
         return {}
     return {name: target for name, target in mapping.items() if name in definition.tasks}
