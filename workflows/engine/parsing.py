@@ -24,7 +24,7 @@ from .syntax import Path
 from .templates import Template
 from .validation import MAX_BYTES, MAX_DEPTH, validate
 
-_OF_THE_PARENT = frozenset({"join", "split", "compensate", "retry"})
+_OF_THE_PARENT = frozenset({"join", "split", "compensate"})
 _PASSING_HTTP_ERRORS = ("429", "Network", "Timeout", *map(str, range(500, 600)))
 _RETRIED_UNASKED = {"http": (RetryPolicy(errors=("Timeout", *(f"HttpError.{name}" for name in _PASSING_HTTP_ERRORS))),)}
 """What is tried again where a task has no `retry`; an empty one says that nothing is."""
