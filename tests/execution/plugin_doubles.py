@@ -162,7 +162,8 @@ class SimulationAnswersNonsense(Simulated):
 
 
 class Undoes(Plugin):
-    """Notes what it undoes. Its configuration may let it fail `times` attempts, or kill its process before there is a file `kill`."""
+    """Notes what it undoes. Its configuration may let it fail `times` attempts, or kill its process while there is no
+    file `kill`."""
 
     def run(self, context: StepContext) -> Answer:
         note = {"task": context.task, "key": context.idempotency_key, "input": context.input, "undoes": context.undoes}

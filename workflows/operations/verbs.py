@@ -11,11 +11,13 @@ from typing import Any
 from django.db.models import Q
 
 from workflows.engine.jsonvalue import SchemaValidator
+from workflows.execution.holds import SUSPENDED
 from workflows.models import FINISHED, Job, JobData, JobStatus
 
 from .exceptions import WrongState
 from .migrate import migrate_job
 from .repair import cancel_job, restart_job, retry_job, skip_task
+from .suspend import resume_job, suspend_job
 
 TASK = {"type": "string", "minLength": 1, "maxLength": 120}
 OUTCOME = {"type": "string", "minLength": 1, "maxLength": 100}
@@ -79,6 +81,8 @@ VERBS: Mapping[str, Verb] = {
     ),
     "restart": Verb(restart_job, UNFINISHED & ~Q(status=JobStatus.NEW), "restarted", {"task": TASK}, ("task",)),
     "cancel": Verb(cancel_job, UNFINISHED, "cancelled", {"compensate": {"type": "boolean"}}),
+    "suspend": Verb(suspend_job, UNFINISHED & ~Q(hold=SUSPENDED), "suspended", at_once=True),
+    "resume": Verb(resume_job, UNFINISHED & Q(hold=SUSPENDED), "resumed", at_once=True),
     "migrate": Verb(
         migrate_job,
         UNFINISHED & Q(fragment=""),
