@@ -13,7 +13,7 @@ from django.utils import timezone
 from tests.factories import UserFactory
 from tests.intake.makers import make_definition
 from workflows.intake import schedules
-from workflows.intake.exceptions import InvalidSubmission
+from workflows.intake.exceptions import InvalidSchedule, InvalidSubmission, ScheduleExists
 from workflows.intake.scheduler import Scheduler
 from workflows.models import Backfill, Job, Schedule, ScheduleRun
 
@@ -85,7 +85,7 @@ def test_each_due_time_starts_one_job(clock: Clock) -> None:
 
 @pytest.mark.usefixtures("clock")
 def test_a_schedule_that_could_not_do_what_it_says_is_refused_with_every_fault() -> None:
-    with pytest.raises(schedules.InvalidSchedule) as refused:
+    with pytest.raises(InvalidSchedule) as refused:
         make(name="7up", cron="0 0 31 2 *", every="", overlap="queue", catch_up="soon", priority=101, time_zone="Moon")
     assert {(fault.pointer, fault.code) for fault in refused.value.faults} == {
         ("/name", "bad_name"),
@@ -112,7 +112,7 @@ def test_a_schedule_that_could_not_do_what_it_says_is_refused_with_every_fault()
 def test_what_intake_would_refuse_at_the_first_due_time_is_refused_now(
     fields: dict[str, Any], pointer: str, code: str
 ) -> None:
-    with pytest.raises(schedules.InvalidSchedule) as refused:
+    with pytest.raises(InvalidSchedule) as refused:
         make(**fields)
     assert [fault.pointer for fault in refused.value.faults] == [pointer]
     assert code in {fault.code for fault in refused.value.faults} or code == "invalid_character"
@@ -121,7 +121,7 @@ def test_what_intake_would_refuse_at_the_first_due_time_is_refused_now(
 
 def test_a_name_is_made_from_the_workflow_and_a_given_one_is_unique() -> None:
     assert [make().name, make().name, make(name="mine").name, make().name] == ["report", "report-2", "mine", "report-3"]
-    with pytest.raises(schedules.ScheduleExists, match="'mine'"):
+    with pytest.raises(ScheduleExists, match="'mine'"):
         make(name="mine")
 
 
@@ -270,7 +270,7 @@ def test_new_times_hold_from_now_on_and_other_changes_keep_what_is_due(clock: Cl
     assert changed.next_at == NOW + timedelta(minutes=10)
     changed = schedules.change(schedule.pk, {"every": "", "cron": "0 13 * * *"})
     assert changed.next_at == NOW.replace(hour=13, minute=0, second=0)
-    with pytest.raises(schedules.InvalidSchedule):
+    with pytest.raises(InvalidSchedule):
         schedules.change(schedule.pk, {"cron": "0 0 30 2 *"})
     schedule.refresh_from_db()
     assert schedule.cron == "0 13 * * *"
@@ -351,7 +351,7 @@ def test_a_backfill_that_makes_no_sense_is_refused(
     from_at: datetime, to_at: datetime, many: int, pointer: str, code: str
 ) -> None:
     schedule = hourly()
-    with pytest.raises(schedules.InvalidSchedule) as refused:
+    with pytest.raises(InvalidSchedule) as refused:
         schedules.backfill(schedule.pk, from_at, to_at, max_concurrency=many)
     assert [(fault.pointer, fault.code) for fault in refused.value.faults] == [(pointer, code)]
     assert not Backfill.objects.exists()

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workflows.intake.timetable import InvalidTimetable, Timetable
+from workflows.intake.exceptions import InvalidTimetable
+from workflows.intake.timetable import Timetable
 
 BERLIN = ZoneInfo("Europe/Berlin")
 CREATED = datetime(2026, 1, 1, 8, 30, tzinfo=UTC)

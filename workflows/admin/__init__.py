@@ -35,7 +35,7 @@ from workflows.models import (
 )
 from workflows.reporting.admin_actions import export_actions, export_history
 
-from . import calendars, events  # noqa: F401  (register their pages)
+from . import calendars, events, schedules  # noqa: F401  (register their pages)
 
 admin.site.site_header = "Workflow server"
 admin.site.site_title = "Workflow server"

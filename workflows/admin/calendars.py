@@ -19,7 +19,7 @@ class CalendarResource(resources.ModelResource):
     """Calendars as rows, known by their code. One that nothing could be counted on is refused, as in the form."""
 
     hours = Field("hours", "hours", widget=JSONWidget())
-    holidays = Field("holidays", "holidays", widget=JSONWidget())
+    holidays = Field("holidays", "holidays", widget=JSONWidget(), default=list)
 
     class Meta:
         model = Calendar

@@ -26,8 +26,10 @@ from workflows.intake.exceptions import (
     DraftChanged,
     IdempotencyConflict,
     InvalidDocument,
+    InvalidSchedule,
     InvalidSubmission,
     NoSuchVersion,
+    ScheduleExists,
     VersionPublished,
 )
 from workflows.operations.exceptions import BulkNotFound, CannotMigrate, InvalidRequest, WrongStage, WrongState
@@ -155,7 +157,7 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
 
 def _translated(error: Exception) -> Exception:
     """The problem that an error of a lower floor is at this door."""
-    if isinstance(error, InvalidSubmission | InvalidDefinition | InvalidCalendar | InvalidRequest):
+    if isinstance(error, InvalidSubmission | InvalidDefinition | InvalidCalendar | InvalidSchedule | InvalidRequest):
         return invalid(error.faults)
     if isinstance(error, IdempotencyConflict):
         errors = [
@@ -178,6 +180,8 @@ def _translated(error: Exception) -> Exception:
             return Problem(413, error.detail)
         status = 415 if error.code in ("unsupported_type", "wrong_type") else 422
         return Problem(status, error.detail, errors=[{"pointer": "/file", "code": error.code, "detail": error.detail}])
+    if isinstance(error, ScheduleExists):
+        return Problem(409, str(error))
     if isinstance(error, WrongStage):
         return Problem(409, str(error))
     if isinstance(error, Http404 | JobNotFound | NoSuchVersion | BulkNotFound):

@@ -42,6 +42,22 @@ class InvalidDocument(IntakeError):
         super().__init__(detail)
 
 
+class InvalidSchedule(IntakeError):
+    """The schedule could not do what it says; `faults` holds every reason, each with its place."""
+
+    def __init__(self, faults: Iterable[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("; ".join(f"{fault.pointer or '/'} {fault.detail}" for fault in self.faults))
+
+
+class InvalidTimetable(InvalidSchedule):
+    """It cannot be worked out when the schedule is due."""
+
+
+class ScheduleExists(IntakeError):
+    """There is a schedule of this name already."""
+
+
 class EventNotFound(IntakeError):
     """There is no such event."""
 

@@ -22,10 +22,17 @@ from workflows.engine.jsonvalue import check_json
 from workflows.engine.templates import Template
 from workflows.models import Backfill, Job, JobStatus, Schedule, ScheduleRun
 
-from .exceptions import IntakeError, InvalidSubmission, UnknownWorkflow
+from .exceptions import (
+    IntakeError,
+    InvalidSchedule,
+    InvalidSubmission,
+    InvalidTimetable,
+    ScheduleExists,
+    UnknownWorkflow,
+)
 from .rules import rules_for
 from .submit import Submission, submit_job, submit_jobs
-from .timetable import InvalidTimetable, Timetable
+from .timetable import Timetable
 
 NAME = re.compile(r"[a-zA-Z][-a-zA-Z0-9_]{0,99}", re.ASCII)
 CONFIGURATION_MAX_BYTES = 2**16
@@ -42,18 +49,6 @@ FIELDS = frozenset(
     }
 )
 _TIMING = frozenset({"cron", "every", "time_zone", "starts_at", "ends_at"})
-
-
-class InvalidSchedule(IntakeError):
-    """The schedule could not do what it says; `faults` holds every reason, each with its place."""
-
-    def __init__(self, faults: list[Fault]) -> None:
-        self.faults = tuple(faults)
-        super().__init__("; ".join(f"{fault.pointer or '/'} {fault.detail}" for fault in faults))
-
-
-class ScheduleExists(IntakeError):
-    """There is a schedule of this name already."""
 
 
 # ---- what is true of a schedule -------------------------------------------------------------------------------------

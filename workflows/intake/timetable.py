@@ -20,16 +20,10 @@ from workflows.engine.durations import format_duration, parse_duration
 from workflows.engine.exceptions import InvalidDuration
 from workflows.engine.faults import Fault
 
+from .exceptions import InvalidTimetable
+
 SHORTEST = timedelta(seconds=1)
 FIVE_FIELDS = "five fields, minute hour day month weekday, as in 30 2 * * MON-FRI"
-
-
-class InvalidTimetable(ValueError):
-    """The times cannot be worked out; `faults` says why, each with its place."""
-
-    def __init__(self, faults: list[Fault]) -> None:
-        self.faults = faults
-        super().__init__("; ".join(f"{fault.pointer} {fault.detail}" for fault in faults))
 
 
 @dataclass(frozen=True, slots=True)

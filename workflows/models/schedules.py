@@ -47,7 +47,9 @@ class Schedule(models.Model):
         ordering = ["name"]
         constraints = [
             models.CheckConstraint(
-                condition=Q(cron="") & ~Q(every="") | ~Q(cron="") & Q(every=""), name="schedule_cron_or_every"
+                condition=Q(cron="") & ~Q(every="") | ~Q(cron="") & Q(every=""),
+                name="schedule_cron_or_every",
+                violation_error_message="Give either cron or every, and not both.",
             )
         ]
         indexes = [
