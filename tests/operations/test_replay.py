@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import uuid
 from io import StringIO
@@ -23,7 +24,9 @@ from workflows.engine.validation import validate
 from workflows.execution.respond import signal_job
 from workflows.execution.timers import Timers
 from workflows.execution.worker import drain
-from workflows.models import FINISHED, History, Job, JobData, TaskRun
+from workflows.models import FINISHED, Definition, History, Job, JobData, TaskRun
+from workflows.operations.exceptions import WrongState
+from workflows.operations.migrate import migrate_job
 from workflows.operations.replay import replay_job
 
 EXAMPLES = int(os.environ.get("REPLAY_EXAMPLES", "12"))
@@ -172,9 +175,30 @@ def move(job: Job, draw: st.DrawFn) -> None:
             if task.dead_letter:
                 moves.append(lambda t=name: operations.retry_job(job.pk, actor="ann", task=t, input={"new": 1}))
                 moves.append(lambda t=name: operations.skip_task(job.pk, t, actor="ann", output={"by": "hand"}))
+    reached = [name for name in state.tasks if not name.startswith("undo:")]
+    if reached:
+        again = draw(st.sampled_from(reached))
+        moves.append(lambda: operations.restart_job(job.pk, again, actor="ann"))
+    moves += [lambda: move_on(job)] * 2
     if draw(st.integers(0, 9)) == 0:
-        moves = [lambda: operations.cancel_job(job.pk, actor="ann", reason="enough")]
-    draw(st.sampled_from(moves))()
+        undo = draw(st.booleans())
+        moves = [lambda: operations.cancel_job(job.pk, actor="ann", reason="enough", compensate=undo)]
+    with contextlib.suppress(WrongState):
+        draw(st.sampled_from(moves))()
+
+
+def move_on(job: Job) -> None:
+    """Move the job to a version in which every task has another name, and the transitions another order."""
+    old = Definition.objects.get(name=job.workflow, version=Job.objects.values_list("version").get(pk=job.pk)[0])
+    names = {name: f"{name}x" if len(name) < 4 else name[:2] for name in old.document["tasks"]}
+    document = {
+        **old.document,
+        "tasks": {names[name]: task for name, task in old.document["tasks"].items()},
+        "transitions": [
+            {**edge, "from": names[edge["from"]], "to": names[edge["to"]]} for edge in old.document["transitions"][::-1]
+        ],
+    }
+    migrate_job(job.pk, publish(document).version, mapping=names, actor="ann", reason="new names")
 
 
 @settings(
