@@ -54,7 +54,7 @@ from workflows.engine.events import (
 )
 from workflows.engine.exceptions import InvalidDefinition
 from workflows.engine.graph import Graph
-from workflows.engine.state import DEAD, READY, SPENT, TAKEN, WAITING, JobState
+from workflows.engine.state import DEAD, READY, SKIPPED, SPENT, TAKEN, WAITING, JobState
 
 QUIET: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.filter_too_much]}
 settings.register_profile("quick", max_examples=80, stateful_step_count=40, **QUIET)
@@ -324,6 +324,10 @@ def check(state: JobState, definition: Definition) -> None:
             # Nothing that could run is left waiting: no join waits for what can no longer come.
             assert None in words, f"{name} waits though all is settled: {words}"
             assert definition.tasks[name].join == "all" or TAKEN not in words
+        if begun and state.phase == "active" and definition.tasks[name].join == "all":
+            assert None not in words, f"{name} did not wait for all: {words}"
+        skipped = name in state.tasks and state.tasks[name].status == SKIPPED
+        assert not skipped or set(words) <= {DEAD, SPENT}, f"{name} is skipped though it might run: {words}"
         assert set(words) <= {None, TAKEN, DEAD, SPENT}
     check_ending(state)
 
