@@ -15,9 +15,11 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from tests.execution.jobs import publish, submit
+from workflows.engine.events import AwaitEvent
 from workflows.execution import events as matching
-from workflows.execution.events import Waiters, look_for_events, wake_waiters
+from workflows.execution.events import Waiters, await_events, look_for_events, wake_waiters
 from workflows.execution.exceptions import JobFinished
+from workflows.execution.parking import ParkedJob
 from workflows.execution.worker import drain
 from workflows.messaging import inbox
 from workflows.messaging.inbox import Arrival, keep
@@ -92,6 +94,8 @@ def test_an_event_that_expired_before_its_waiter_began_does_not_count(waits: Any
     drain()
     assert status_of(job) == "PEND"
     assert EventWaiter.objects.get().looked_at is not None
+    event.refresh_from_db()
+    assert wake_waiters(event, most=0) is True, "for the event there is nobody to come back for"
 
 
 def test_an_event_without_time_to_live_counts_for_those_who_wait_already_and_nobody_else(waits: Any) -> None:
@@ -327,6 +331,41 @@ def test_an_event_and_its_waiter_committed_at_the_same_moment_meet_exactly_once(
         assert (status_of(job), outputs(job)) == ("DONE", [key])
     assert History.objects.filter(event="event.received").count() == rounds
     assert not EventWaiter.objects.filter(closed_at=None).exists()
+
+
+def test_two_events_at_the_same_moment_wake_a_waiter_once_and_one_of_them_is_left(
+    waits: Any, on_postgresql: bool
+) -> None:
+    for number in range(20 if on_postgresql else 4):
+        job = submit(waits, correlation_id=f"K-{number}")
+        drain()
+        at_once(*[partial(comes, key=f"K-{number}", event_id=f"{number}-{one}") for one in range(3)])
+        assert Signal.objects.filter(job=job).count() == 1
+        drain()
+        assert status_of(job) == "DONE"
+
+
+@pytest.mark.postgresql
+def test_a_waiter_that_is_committed_while_its_event_is_not_yet_is_found_by_the_event(waits: Any) -> None:
+    job = submit(waits, correlation_id="A-1")
+    with transaction.atomic():
+        keep([Arrival("/bank", "1", "paid", "A-1")])
+        at_once(drain)
+        assert EventWaiter.objects.get().looked_at is not None
+        assert status_of(job) == "PEND"
+    assert status_of(job) == "READY"
+
+
+@pytest.mark.postgresql
+def test_an_event_that_is_committed_while_its_waiter_is_not_yet_is_found_by_the_waiter(waits: Any) -> None:
+    job = submit(waits, correlation_id="another key")
+    drain()
+    with transaction.atomic():
+        await_events(ParkedJob(job.pk, "waits", "A-1"), [AwaitEvent("t1", 2, 1, "paid")])
+        at_once(comes)
+        assert Event.objects.get().handled_at is not None
+        assert not Signal.objects.exists()
+    assert status_of(job) == "READY"
 
 
 def test_many_who_match_at_once_tell_each_waiter_once(waits: Any, on_postgresql: bool, monkeypatch: Any) -> None:
