@@ -13,9 +13,11 @@ from django.contrib.auth.models import Group
 from django.db import transaction
 
 from departments.models import Department, Membership
+from workflows.engine.calendar import WEEKDAYS
 from workflows.engine.parsing import load_text
 from workflows.intake.publishing import publish
 from workflows.intake.registering import register
+from workflows.models import Calendar
 from workflows.intake.subscriptions import describe, subscribe
 
 DEMO_PASSWORD = "demo"  # noqa: S105  (public on purpose: these accounts are for trying the product out)
@@ -80,6 +82,17 @@ def load_plugins() -> Iterator[str]:
         for registered in register(json.loads(path.read_text(encoding="utf-8"))):
             if registered.change == "created":
                 yield f"plugin {registered.registration.job_type}"
+
+
+def load_calendars() -> Iterator[str]:
+    """Make the calendar that definitions call `business`: nine to five in the office's time zone; a line if new."""
+    facts = {
+        "name": "Business hours",
+        "time_zone": settings.TIME_ZONE,
+        "hours": {day: [["09:00", "17:00"]] for day in WEEKDAYS[:5]},
+    }
+    if Calendar.objects.get_or_create(code="business", defaults=facts)[1]:
+        yield "calendar business"
 
 
 def load_departments() -> Iterator[str]:

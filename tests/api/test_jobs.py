@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db
 JOBS = "/api/v1/jobs/"
 FIELDS = {
     *("id", "workflow", "version", "status", "outcome", "priority", "input", "output", "error", "waiting_for", "tasks"),
-    *("correlation_id", "parent", "run_at", "due_at", "created_at", "started_at", "finished_at"),
+    *("correlation_id", "parent", "run_at", "due_at", "due_paused_at", "created_at", "started_at", "finished_at"),
 }
 
 
@@ -405,7 +405,7 @@ def test_a_job_takes_the_same_queries_however_many_runs_it_has(
     TaskRun.objects.bulk_create(
         TaskRun(job=job, task="start", iteration=n, status="done", sequence=n, finished_at=now) for n in range(count)
     )
-    with django_assert_num_queries(5):  # the token; operator?; departments; the job; its runs
+    with django_assert_num_queries(6):  # the token; operator?; departments; the job; its runs; groups of children
         assert len(client.get(f"{JOBS}{job.pk}/").json()["tasks"]) == count
 
 

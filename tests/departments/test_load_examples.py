@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from departments.models import Department, Membership
 from tests.factories import UserFactory
 from workflows import policy
-from workflows.models import Definition, EventSchema, PluginRegistration, Subscription
+from workflows.models import Calendar, Definition, EventSchema, PluginRegistration, Subscription
 
 pytestmark = pytest.mark.django_db
 
@@ -32,6 +32,7 @@ def test_it_loads_plugins_departments_and_definitions_and_no_account() -> None:
     assert EventSchema.objects.filter(type="order.placed").exists()
     assert PluginRegistration.objects.filter(job_type="claims.pay", enabled=True).exists()
     assert Department.objects.filter(code="verification").exists()
+    assert Calendar.objects.get(code="business").compiled().week[0] == 5
     assert not get_user_model().objects.exists()
 
 

@@ -9,6 +9,7 @@ from rest_framework import serializers
 
 from workflows.engine.exceptions import InvalidState
 from workflows.engine.state import JobState
+from workflows.execution.children import progress_of
 from workflows.models import Definition, Document, History, Job, JobStatus, TaskRun
 
 ANY = {"description": "Any JSON."}
@@ -24,7 +25,7 @@ class WaitingForSerializer(serializers.Serializer[Any]):
 
     task = serializers.CharField()
     iteration = serializers.IntegerField()
-    kind = serializers.CharField(help_text="human, external, wait, retry, or plugin (a parked step)")
+    kind = serializers.CharField(help_text="human, external, wait, event, children, retry, or plugin (a parked step)")
     since = serializers.DateTimeField(allow_null=True)
     until = serializers.DateTimeField(allow_null=True, help_text="When the wait ends by itself.")
     department = serializers.CharField(allow_null=True)
@@ -39,16 +40,41 @@ class TaskErrorSerializer(serializers.Serializer[Any]):
     cause = serializers.CharField(allow_null=True)
 
 
+class ChildrenSerializer(serializers.Serializer[Any]):
+    """How far the children of a task are."""
+
+    group = serializers.IntegerField(help_text="Which children they are, among those of the job.")
+    total = serializers.IntegerField()
+    done = serializers.IntegerField()
+    failed = serializers.IntegerField(help_text="Failed, or cancelled.")
+
+
 class TaskRunSerializer(serializers.ModelSerializer[TaskRun]):
-    """One run of one task."""
+    """One run of one task. `children` is there only where child jobs do it."""
 
     name = serializers.CharField(source="task")
     output = AnyJSONField(read_only=True)
     error = serializers.SerializerMethodField()
+    children = serializers.SerializerMethodField()
 
     class Meta:
         model = TaskRun
-        fields = ["name", "iteration", "status", "attempt", "outcome", "output", "error", "started_at", "finished_at"]
+        fields = [
+            *("name", "iteration", "status", "attempt", "outcome", "output", "error", "children"),
+            *("started_at", "finished_at"),
+        ]
+
+    @extend_schema_field(ChildrenSerializer)
+    def get_children(self, run: TaskRun) -> dict[str, int] | None:
+        found: dict[str, int] | None = self.context.get("children", {}).get((run.task, run.iteration, run.attempt))
+        return found
+
+    def to_representation(self, run: TaskRun) -> dict[str, Any]:
+        """The run; most have no children, and do not say so."""
+        shown: dict[str, Any] = super().to_representation(run)
+        if shown["children"] is None:
+            del shown["children"]
+        return shown
 
     @extend_schema_field(TaskErrorSerializer(allow_null=True))
     def get_error(self, run: TaskRun) -> dict[str, Any] | None:
@@ -65,7 +91,7 @@ class JobListSerializer(serializers.ModelSerializer[Job]):
         model = Job
         fields = [
             *("id", "workflow", "version", "status", "outcome", "priority", "correlation_id", "parent"),
-            *("run_at", "due_at", "created_at", "started_at", "finished_at"),
+            *("run_at", "due_at", "due_paused_at", "created_at", "started_at", "finished_at"),
         ]
 
 
@@ -81,8 +107,15 @@ class JobSerializer(JobListSerializer):
     class Meta(JobListSerializer.Meta):
         fields = [
             *("id", "workflow", "version", "status", "outcome", "priority", "input", "output", "error", "waiting_for"),
-            *("tasks", "correlation_id", "parent", "run_at", "due_at", "created_at", "started_at", "finished_at"),
+            *("tasks", "correlation_id", "parent", "run_at", "due_at", "due_paused_at"),
+            *("created_at", "started_at", "finished_at"),
         ]
+
+    def to_representation(self, job: Job) -> dict[str, Any]:
+        """The job; its tasks say how far their children are."""
+        self.context["children"] = progress_of(job.pk)
+        shown: dict[str, Any] = super().to_representation(job)
+        return shown
 
     @extend_schema_field(WaitingForSerializer(many=True))
     def get_waiting_for(self, job: Job) -> list[dict[str, Any]]:

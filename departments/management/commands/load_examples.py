@@ -30,6 +30,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, demo_users: bool, **options: Any) -> None:
         lines = [
             *examples.load_plugins(),
+            *examples.load_calendars(),
             *examples.load_departments(),
             *examples.load_definitions(),
             *examples.load_subscriptions(),
