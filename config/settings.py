@@ -144,6 +144,8 @@ TICK_SECONDS = 1
 Q_CLUSTER = {
     # Fixed for ever: it is the salt of the signatures.
     "name": "workflows",
+    # Q_CLUSTER_NAME names another queue than `default`; its clusters have the same settings.
+    "ALT_CLUSTERS": {},
     # The Job table is the queue; the broker only keeps the workers in ticks.
     "broker_class": "workflows.execution.broker.TickBroker",
     # 1-2 a core; said in full, for the default counts the host's cores even in a container.

@@ -3,7 +3,8 @@
 | verb      | who                                                                                               |
 | --------- | ------------------------------------------------------------------------------------------------- |
 | submit    | every active user                                                                                 |
-| see a job | who submitted it, operators, superusers; by a registered rule, members of a department it asked    |
+| see a job | who submitted it, operators, superusers; by a registered rule, members of a department it asked;   |
+|           | who sees the job that waits for it                                                                |
 | operate   | superusers and holders of `workflows.operate_job`: the group `operators` has it                   |
 | configure | superusers and holders of `workflows.add_definition`: the group `configurators` has it            |
 """
@@ -31,6 +32,9 @@ SCOPES = {
 }
 """What a token may be narrowed to. A token without scopes may do all that its user may."""
 
+GENERATIONS = 2
+"""So far down the children of a job that a rule shows are shown with it."""
+
 _visibility: list[Callable[[Any], Q]] = []
 
 
@@ -48,7 +52,12 @@ def visible_jobs(user: Any) -> QuerySet[Job]:
         return Job.objects.all()
     condition = Q(submitted_by_id=user.pk)
     for rule in _visibility:
-        condition |= rule(user)
+        # A child has the submitter of its parent. Who sees the parent for another reason sees the child for that one.
+        shown = rule(user)
+        condition |= shown
+        for _ in range(GENERATIONS):
+            shown = Q(parent_id__isnull=False, parent_id__in=Job.objects.filter(shown).values("pk"))
+            condition |= shown
     return Job.objects.filter(condition)
 
 

@@ -18,9 +18,11 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 from import_export import resources
 
-from workflows import operations, policy, registry
+from workflows import registry
 from workflows.admin.forms import PublishForm, ReadOnlyAdmin, ReadOnlyInline, TableAdmin, pretty
-from workflows.admin.search import JobSearch, WorkflowFilter
+from workflows.admin.repairs import JobRepairs
+from workflows.admin.search import JobSearch, PartFilter, WorkflowFilter
+from workflows.execution.children import progress_of
 from workflows.intake import publishing
 from workflows.models import (
     ApiToken,
@@ -35,7 +37,7 @@ from workflows.models import (
 )
 from workflows.reporting.admin_actions import export_actions, export_history
 
-from . import calendars, events, schedules  # noqa: F401  (register their pages)
+from . import calendars, dead_letters, events, schedules  # noqa: F401  (register their pages)
 
 admin.site.site_header = "Workflow server"
 admin.site.site_title = "Workflow server"
@@ -194,25 +196,48 @@ class HistoryInline(ReadOnlyInline):
 
 
 @admin.register(Job)
-class JobAdmin(JobSearch, ReadOnlyAdmin):
-    """Jobs are read here, and repaired with the actions of the list."""
+class JobAdmin(JobRepairs, JobSearch, ReadOnlyAdmin):
+    """Jobs are read here, and repaired: one on a page of its own, many with the action of the list."""
 
     list_display = ("id", "workflow", "version", "status", "correlation_id", "submitted_by", "created_at", "due_at")
-    list_filter = ("status", WorkflowFilter)
+    list_filter = ("status", PartFilter, WorkflowFilter)
     list_select_related = ("submitted_by",)
     show_full_result_count = False
     inlines = (TaskRunInline, HistoryInline)
     fields = (
         *("id", "workflow", "version", "status", "outcome", "priority", "queue", "correlation_id", "submitted_by"),
         *("created_at", "started_at", "finished_at", "due_at", "run_at", "wake_at", "claimed_by", "claimed_until"),
+        *("waits_for_it", "part", "children"),
         *("input", "output", "error", "state"),
     )
     readonly_fields = fields
-    actions = ("cancel_selected", "retry_selected", *export_actions("jobs"), export_history)
+    actions = ("repair_selected", *export_actions("jobs"), export_history)
 
-    def has_operate_permission(self, request: HttpRequest) -> bool:
-        """Whom the repairs are for."""
-        return policy.may_operate(request.user)
+    @admin.display(description="Parent")
+    def waits_for_it(self, job: Job) -> SafeString | str:
+        """The job that waits for this one."""
+        if job.parent_id is None:
+            return "-"
+        url = reverse("admin:workflows_job_change", args=[job.parent_id])
+        return format_html('<a href="{}">{}</a>', url, job.parent_id)
+
+    @admin.display(description="Part")
+    def part(self, job: Job) -> str:
+        """Which part of its parent it is."""
+        return f"{job.fragment}, item {job.item_index}" if job.fragment else "-"
+
+    @admin.display(description="Children")
+    def children(self, job: Job) -> SafeString | str:
+        """The jobs that this one waits for."""
+        groups = progress_of(job.pk)
+        if not groups:
+            return "-"
+        said = "; ".join(
+            f"{task}: {group['done']} of {group['total']} done, {group['failed']} failed"
+            for (task, _, _), group in groups.items()
+        )
+        url = f"{reverse('admin:workflows_job_changelist')}?parent={job.pk}"
+        return format_html('<a href="{}">{}</a>', url, said)
 
     @admin.display(description="Input")
     def input(self, job: Job) -> SafeString | str:
@@ -233,39 +258,6 @@ class JobAdmin(JobSearch, ReadOnlyAdmin):
     def state(self, job: Job) -> SafeString | str:
         """The serialized workflow."""
         return pretty(job.data.state)
-
-    @admin.action(permissions=["operate"], description="Cancel selected jobs…")
-    def cancel_selected(self, request: HttpRequest, queryset: QuerySet[Job]) -> TemplateResponse | None:
-        """End jobs, after asking for a reason."""
-        if request.POST.get("confirmed") != "yes":
-            context = {**self.admin_site.each_context(request), "title": "Cancel jobs", "jobs": list(queryset[:1000])}
-            return TemplateResponse(request, "admin/workflows/job/cancel.html", {**context, "opts": self.opts})
-        reason = request.POST.get("reason", "")[:1000].replace("\0", "")
-        actor = request.user.get_username()
-        self._repair(
-            request, queryset, "cancelled", lambda job: operations.cancel_job(job.pk, actor=actor, reason=reason)
-        )
-        return None
-
-    @admin.action(permissions=["operate"], description="Retry selected failed jobs")
-    def retry_selected(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
-        """Start the failed tasks of jobs again."""
-        actor = request.user.get_username()
-        self._repair(request, queryset, "retried", lambda job: operations.retry_job(job.pk, actor=actor))
-
-    def _repair(self, request: HttpRequest, jobs: QuerySet[Job], done: str, repair: Any) -> None:
-        """Repair each job by itself; say how many were, and of each other one why not."""
-        count = 0
-        for job in jobs:
-            try:
-                repair(job)
-            except operations.OperationError as error:
-                self.message_user(request, f"{job}: {error}", messages.ERROR)
-            else:
-                self.log_change(request, job, f"{done.capitalize()}.")
-                count += 1
-        if count:
-            self.message_user(request, f"{count} {'job was' if count == 1 else 'jobs were'} {done}.", messages.SUCCESS)
 
 
 @admin.register(Document)

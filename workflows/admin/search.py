@@ -38,6 +38,37 @@ class JobSearch:
         return queryset.filter(condition), False
 
 
+class PartFilter(admin.SimpleListFilter):
+    """Whole jobs, or the children of one; a map of ten thousand items hides no other job."""
+
+    title = "parts of jobs"
+    parameter_name = "parent"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """What there is besides whole jobs; the children of one job are linked from its page."""
+        chosen = self.value()
+        one = [(chosen, f"Children of {chosen}")] if chosen and chosen != "any" else []
+        return [("any", "Parts too"), *one]
+
+    def choices(self, changelist: Any) -> Any:
+        """The choices, the first of which is what a list of jobs is."""
+        found = list(super().choices(changelist))
+        found[0]["display"] = "Whole jobs"
+        return found
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """The jobs of the choice."""
+        chosen = self.value()
+        if chosen is None:
+            return queryset.filter(fragment="")
+        if chosen == "any":
+            return queryset
+        try:
+            return queryset.filter(parent_id=uuid.UUID(chosen))
+        except ValueError:
+            return queryset.none()
+
+
 class WorkflowFilter(admin.SimpleListFilter):
     """By workflow; the names come from what is published and registered, not from the jobs, which may be millions."""
 

@@ -84,6 +84,7 @@ class JobFilter(django_filters.FilterSet):
     status = django_filters.MultipleChoiceFilter(choices=JobStatus.choices, help_text="May be given more than once.")
     workflow = django_filters.CharFilter(max_length=100)
     correlation_id = django_filters.CharFilter(max_length=200)
+    parent = django_filters.UUIDFilter("parent_id", help_text="The children of this job, its parts among them.")
     created_after = MomentFilter("created_at", "gte", help_text="At this time or later.")
     created_before = MomentFilter("created_at", "lt", help_text="Before this time.")
     overdue = django_filters.ChoiceFilter(

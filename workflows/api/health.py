@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from django.db import DatabaseError, connections
 from django.db.migrations.executor import MigrationExecutor
-from django.db.models import Count, Min
+from django.db.models import Count, Min, Q
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
@@ -86,11 +86,17 @@ class MetricsView(APIView):
 
 def _metrics() -> list[str]:
     now = timezone.now()
-    counts = dict(Job.objects.order_by().values_list("status").annotate(Count("pk")))
+    part = ~Q(fragment="")
+    found = Job.objects.order_by().values("status")
+    found = found.annotate(whole=Count("pk", filter=~part), parts=Count("pk", filter=part))
+    counts = {row["status"]: (row["whole"], row["parts"]) for row in found}
     oldest = Job.objects.claimable().aggregate(oldest=Min("run_at"))["oldest"]
     workers = Worker.objects.filter(seen_at__gte=now - WORKER_SEEN_WITHIN).count()
-    lines = ["# HELP workflow_jobs Jobs by status.", "# TYPE workflow_jobs gauge"]
-    lines += [f'workflow_jobs{{status="{status}"}} {counts.get(status, 0)}' for status in JobStatus.values]
+    lines = []
+    names = (("workflow_jobs", "Jobs by status."), ("workflow_job_parts", "Items of maps and routed tasks by status."))
+    for place, (name, text) in enumerate(names):
+        lines += [f"# HELP {name} {text}", f"# TYPE {name} gauge"]
+        lines += [f'{name}{{status="{status}"}} {counts.get(status, (0, 0))[place]}' for status in JobStatus.values]
     gauges = [
         ("workflow_claimable_age_seconds", "How long the oldest claimable job waits.", _age(oldest, now)),
         ("workflow_jobs_leased", "Jobs that a worker holds.", Job.objects.leased().count()),

@@ -85,11 +85,16 @@ class JobsView(GenericAPIView[Job]):
     queryset = Job.objects.none()
 
     def get_queryset(self) -> QuerySet[Job]:
-        return policy.visible_jobs(self.request.user)
+        jobs = policy.visible_jobs(self.request.user)
+        return jobs if "parent" in self.request.query_params else jobs.filter(fragment="")
 
     @extend_schema(operation_id="jobs_list", responses={200: JobListSerializer(many=True), **problems(400)})
     def get(self, request: Request) -> Response:
-        """A page of jobs, the newest first. Input, output, error and tasks are on the job's own page."""
+        """A page of jobs, the newest first. Input, output, error and tasks are on the job's own page.
+
+        The parts that a job runs as jobs of their own (the items of a map, a task on another queue) are listed only
+        where their `parent` is named.
+        """
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
         return self.get_paginated_response(JobListSerializer(page, many=True).data)
 

@@ -13,11 +13,10 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from workflows.policy import visible_jobs
 from workflows.reporting.exceptions import InvalidFilters, TooManyRows, UnknownReport
 from workflows.reporting.export import CSV, XES, XLSX, csv_response, history_response, workbook_response
 from workflows.reporting.filters import Filter, choose, flag, one_of
-from workflows.reporting.jobs import HISTORY_FILTERS
+from workflows.reporting.jobs import HISTORY_FILTERS, visible_cases
 from workflows.reporting.registry import all_reports, get_report
 
 from .authentication import HasScope
@@ -94,7 +93,7 @@ class HistoryView(ReportView):
         """Stream the log of the jobs that the caller may see and the filters name."""
         chosen = choose(HISTORY_FILTERS, request.query_params)
         return history_response(
-            chosen.apply(visible_jobs(request.user), request.user),
+            chosen.apply(visible_cases(request.user), request.user),
             run_by=request.user.get_username(),
             filter_in_words=chosen.in_words(),
             compressed=self.compressed,

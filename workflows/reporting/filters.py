@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -48,6 +49,14 @@ def flag(value: str) -> bool:
     return known[value.lower()]
 
 
+def identifier(value: str) -> uuid.UUID:
+    """The id of a row."""
+    try:
+        return uuid.UUID(value)
+    except ValueError:
+        raise ValueError("must be an id, such as 0192f0c1-2d3e-7a4b-8c5d-6e7f80910a1b") from None
+
+
 def one_of(choices: Sequence[str]) -> Read:
     """A reader that takes exactly these words."""
 
@@ -89,6 +98,10 @@ class Chosen:
         for chosen, value in self.values:
             queryset = chosen.apply(queryset, value, user)
         return queryset
+
+    def has(self, name: str) -> bool:
+        """Whether the filter of this name was given."""
+        return any(one.name == name for one, _ in self.values)
 
     def without(self, others: Sequence[Filter]) -> Chosen:
         """The same, less these filters."""

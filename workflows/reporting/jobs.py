@@ -12,8 +12,13 @@ from django.utils import timezone
 from workflows.models import FINISHED, Job, JobStatus
 from workflows.policy import visible_jobs
 
-from .filters import Filter, by, flag, moment, one_of, text
+from .filters import Filter, by, flag, identifier, moment, one_of, text
 from .tables import Column, Grouping, Report, Row, hours
+
+
+def visible_cases(user: Any) -> QuerySet[Job]:
+    """The jobs that a user may see, without the parts that a job runs as jobs of their own: these are no cases."""
+    return visible_jobs(user).filter(fragment="")
 
 
 def _overdue(queryset: QuerySet[Job], wanted: bool, user: Any) -> QuerySet[Job]:
@@ -28,7 +33,11 @@ HISTORY_FILTERS = (
     Filter("created_after", moment, by("created_at__gte"), "created at or after {}"),
     Filter("created_before", moment, by("created_at__lt"), "created before {}"),
 )
-JOB_FILTERS = (*HISTORY_FILTERS, Filter("overdue", flag, _overdue, "overdue: {}"))
+JOB_FILTERS = (
+    *HISTORY_FILTERS,
+    Filter("parent", identifier, by("parent_id"), "children of {}"),
+    Filter("overdue", flag, _overdue, "overdue: {}"),
+)
 
 
 def _prepare(jobs: QuerySet[Any]) -> QuerySet[Any]:
@@ -87,6 +96,7 @@ JOBS = Report(
     ),
     filters=JOB_FILTERS,
     visible=visible_jobs,
+    unasked=lambda jobs, chosen: jobs if chosen.has("parent") else jobs.filter(fragment=""),
     prepare=_prepare,
     row=_row,
     groupings=(

@@ -59,10 +59,12 @@ class Report:
     row: Callable[[Any, datetime], Row]
     groupings: tuple[Grouping, ...]
     version: int = 1
+    unasked: Callable[[QuerySet[Any], Chosen], QuerySet[Any]] = lambda found, chosen: found
+    """Leaves out what is in the table only where the filters ask for it."""
 
     def selection(self, user: User, chosen: Chosen) -> QuerySet[Any]:
         """What the user may see, narrowed by the filters."""
-        return chosen.apply(self.prepare(self.visible(user)), user)
+        return chosen.apply(self.prepare(self.unasked(self.visible(user), chosen)), user)
 
     def rows(self, selection: QuerySet[Any], as_of: datetime) -> Iterator[Row]:
         """The rows of a selection, read in chunks: memory does not grow with their number."""
