@@ -121,6 +121,17 @@ def test_the_worker_that_committed_a_message_relays_it_at_its_next_turn(db: None
     assert sent() == [("order.placed", {"n": 1})]
 
 
+def test_a_service_that_found_more_than_one_turn_does_gets_another_at_once(job: Job, monkeypatch: Any) -> None:
+    monkeypatch.setattr("workflows.messaging.relay.BATCH", 100)
+    for number in range(1, 151):
+        written(job, number)
+    loop = ServiceLoop()
+    loop.run_due()
+    assert Event.objects.count() == 100
+    loop.run_due()
+    assert Event.objects.count() == 150
+
+
 def test_messages_go_out_in_their_order_whatever_the_order_of_their_ids(job: Job) -> None:
     later, earlier = sorted((uuid7(), uuid7()), reverse=True)
     Message.objects.create(id=later, job=job, sequence=1, type="first")

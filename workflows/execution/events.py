@@ -23,8 +23,8 @@ from .parking import ParkedJob, Refusal
 from .respond import lock_job, signal_job
 
 MAX_KEY = 200
-WAKE_AT_ONCE = 200
-"""How many waiters one call wakes: each is a transaction of its own. The rest are for the next call."""
+WAKE_AT_ONCE = 50
+"""How many waiters one call wakes, each in a transaction of its own: somebody waits for an answer meanwhile."""
 BATCH = 500
 LEFT_AFTER = timedelta(seconds=2)
 """What was not matched so long after it was committed was left behind by a crash, or is more than one call matches."""

@@ -47,6 +47,9 @@ def register_service(service: Service, *, once: bool = False) -> None:
         services.append(service)
 
 
+MANY = 100
+"""A service that did so much has found more than one turn does, and gets another at once."""
+
 _hurried: set[str] = set()
 
 
@@ -99,5 +102,7 @@ class ServiceLoop:
             error = f"{type(failure).__name__}: {failure}"
         if any(counts.values()):
             logger.info("%s: %s", service.name, counts)
+        if sum(counts.values()) >= MANY:
+            hurry(service.name)
         if record:
             ServiceRun.objects.filter(name=service.name).update(counts=counts, error=error)

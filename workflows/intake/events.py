@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -15,7 +16,8 @@ from django.db.models.functions import Now
 
 from workflows.engine.faults import Fault
 from workflows.engine.jsonvalue import SchemaValidator
-from workflows.execution.events import LEFT_AFTER, wake_waiters
+from workflows.execution.events import LEFT_AFTER, WAKE_AT_ONCE, wake_waiters
+from workflows.execution.services import hurry
 from workflows.messaging.inbox import Kept, keep
 from workflows.models import Event, EventSchema
 
@@ -27,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 MAX_BATCH = 1_000
 BATCH = 100
+WAKE_IN_A_TURN = 500
+"""How many waiters of one event the service wakes before it lets the worker look for jobs again."""
 
 
 def receive_event(document: Any, *, received_by: AbstractBaseUser | None) -> Kept:
@@ -64,31 +68,33 @@ def _receive(documents: Sequence[Any], pointers: Sequence[str], received_by: Abs
 # ---- handling -------------------------------------------------------------------------------------------------------
 
 
-def handle_event(event_id: uuid.UUID) -> None:
-    """Serve everyone whom an event concerns: called right after its commit, and again for what that left.
+def handle_event(event_id: uuid.UUID, *, most: int = WAKE_AT_ONCE) -> bool:
+    """Serve everyone whom an event concerns: called right after its commit, and again for what that left. False where
+    more than `most` wait for it, so that it must be called again.
 
     Harmless at any time: nobody is told twice, and no subscription starts twice. What went wrong is kept with the
     event for a person to see.
     """
     event = Event.objects.select_related("received_by").filter(pk=event_id, handled_at__isnull=True).first()
     if event is None:
-        return
+        return True
     try:
         faults = _faults(event)
         if faults:
             error = "Its data breaks the schema of its type: " + "; ".join(
                 f"{fault.pointer or '/'} {fault.detail}" for fault in faults[:10]
             )
-        elif wake_waiters(event):
+        elif wake_waiters(event, most=most):
             error = "\n".join(start_subscribed(event))
         else:
-            return  # More wait than one call wakes: the service goes on with it.
+            return False
     except (OperationalError, InterfaceError):
         raise  # the database is gone: the event is handled when it is back
     except Exception as failure:
         logger.exception("The event %s cannot be handled", event.pk)
         faults, error = [], f"{type(failure).__name__}: {failure}"
     Event.objects.filter(pk=event.pk).update(handled_at=Now(), refused=bool(faults), error=error)
+    return True
 
 
 def retry_event(event_id: uuid.UUID) -> Event:
@@ -109,8 +115,11 @@ class EventHandler:
         """Handle up to a batch of events; answer how many were looked at."""
         left = Event.objects.filter(handled_at__isnull=True, received_at__lt=Now() - LEFT_AFTER).order_by("id")
         events = list(left.values_list("pk", flat=True)[:BATCH])
-        for event in events:
-            handle_event(event)
+        # Several workers look at the same events: each begins with another one, and passes by what is handled then.
+        random.shuffle(events)
+        done = [handle_event(event, most=WAKE_IN_A_TURN) for event in events]
+        if not all(done):
+            hurry(self.name)
         return {"handled": len(events)}
 
 
