@@ -171,7 +171,9 @@ def complete(request: HttpRequest, item_id: UUID) -> HttpResponse:
         return act.refused(error)
     following = listing.next_item(act.screen.scope, decided)
     opened = act.screen.find(following.pk) if following else None
-    return act.show(opened, toast=f"{past(outcome)} {_name(decided)}.", gone=decided.pk)
+    if decided.is_active:  # one vote of several: others go on seeing it
+        return act.show(opened, toast=f"You voted “{words(outcome)}” on {_name(decided)}.")
+    return act.show(opened, toast=f"{past(decided.outcome)} {_name(decided)}.", gone=decided.pk)
 
 
 def _unready(item: WorkItem, outcome: str, act: Act, fields: list[Any], answer: Any) -> HttpResponse | None:
@@ -214,7 +216,7 @@ def claim_next(request: HttpRequest) -> HttpResponse:
         for candidate in candidates:
             try:
                 actions.claim(candidate.pk, request.user, version=candidate.version)
-            except (ItemConflict, VersionMismatch, NotVisible):
+            except (ItemConflict, VersionMismatch, NotVisible, NotAllowed):
                 continue
             act = Act(request, candidate.pk)
             item = act.screen.find(candidate.pk)

@@ -18,7 +18,8 @@ from django.db.models import Case, F, IntegerField, OuterRef, Q, QuerySet, Subqu
 from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
-from departments.models import Department, WorkItem, WorkItemStatus
+from departments.constraints import barred_from, read_constraints
+from departments.models import Department, Vote, WorkItem, WorkItemStatus
 from workflows.models import Document
 
 from .choice import Choice
@@ -46,6 +47,9 @@ ROW_FIELDS = (
     "created_at",
     "decided_at",
     "outcome",
+    "quorum",
+    "follow_up_at",
+    "escalated_at",
 )
 
 
@@ -143,14 +147,18 @@ def next_item(scope: Scope, decided: WorkItem) -> WorkItem | None:
 
 
 def best_candidates(scope: Scope, now: datetime, limit: int = 5) -> list[WorkItem]:
-    """Unclaimed items of the departments, the most pressing first: late, then priority, then due, then age."""
+    """Unclaimed items of the departments, the most pressing first: late, then priority, then due, then age.
+
+    Not those that several decide, which nobody claims, nor those whose constraints keep this person out.
+    """
     late = Case(When(due_at__lt=now, then=Value(0)), default=Value(1))
-    items = WorkItem.objects.human().filter(status=WorkItemStatus.OPEN, department__in=scope.departments)
-    return list(
-        items.only("id", "version").order_by(late, "-priority", F("due_at").asc(nulls_last=True), "created_at", "id")[
-            :limit
-        ]
+    items = WorkItem.objects.human().filter(
+        status=WorkItemStatus.OPEN, department__in=scope.departments, quorum__isnull=True
     )
+    order = (late, "-priority", F("due_at").asc(nulls_last=True), "created_at", "id")
+    first = list(items.only("id", "version", "constraints", "job_id").order_by(*order)[:PAGE])
+    read_constraints(first)
+    return [item for item in first if scope.user.pk not in barred_from(item)][:limit]
 
 
 def cursor_of(item: WorkItem, choice: Choice) -> Cursor:
@@ -211,7 +219,8 @@ def _rows(scope: Scope, branches: Sequence[QuerySet[WorkItem]], limit: int) -> Q
 
 def _for_rows(items: QuerySet[WorkItem]) -> QuerySet[WorkItem]:
     documents = CappedCount(Document.objects.filter(job=OuterRef("job_id")).order_by())
-    return items.select_related("assignee").only(*ROW_FIELDS).annotate(document_count=documents)
+    votes = CappedCount(Vote.objects.filter(item=OuterRef("pk")).order_by())
+    return items.select_related("assignee").only(*ROW_FIELDS).annotate(document_count=documents, vote_count=votes)
 
 
 def _first_of_each(branches: Iterable[QuerySet[WorkItem]], limit: int) -> RawSQL:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from departments.models import Department, WorkItem, WorkItemStatus
+from departments.quorum import tally
 
 from .bands import DECIDED, EXACT, Band, Calendar, Due, due_chip, shortly
 from .choice import Choice
@@ -126,6 +127,32 @@ def priority_of(item: WorkItem) -> State | None:
     return State("low", "Low", "ended") if item.priority <= 20 else None
 
 
+def marks_of(item: WorkItem, now: datetime, cast: int) -> list[State]:
+    """What is out of the ordinary with an open item: escalated, to be looked at again, or decided by several."""
+    if not item.is_active:
+        return []
+    marks = []
+    if item.escalated_at is not None:
+        marks.append(State("warning", "Escalated", "escalated"))
+    if item.follow_up_at is not None and item.follow_up_at <= now:
+        marks.append(State("due", "Follow up", "progress"))
+    if item.quorum:
+        marks.append(State("tick", f"{cast} of {item.quorum['of']} votes", "progress"))
+    return marks
+
+
+def quorum_sentence(item: WorkItem) -> str:
+    """How a vote stands, in a sentence; empty where one person decides. Reads the votes."""
+    counted = tally(item)
+    if counted is None:
+        return ""
+    rule = f"{counted['need']} of {counted['of']} votes decide this"
+    if counted["veto"] and item.outcomes:
+        rule += f"; one vote other than “{words(item.outcomes[0])}” is enough to decide against it"
+    cast = ", ".join(f"{words(outcome)} {number}" for outcome, number in counted["counts"].items())
+    return f"{rule}. {f'So far: {cast}.' if cast else 'Nobody has voted yet.'}"
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One row of the list."""
@@ -137,6 +164,7 @@ class Row:
     where: str
     holder: str
     priority: State | None
+    marks: list[State]
 
     @property
     def documents(self) -> int:
@@ -175,6 +203,7 @@ class RowMaker:
             where=" · ".join(part for part in (name, words(item.task), words(item.workflow)) if part),
             holder=holder_of(item, self.user, now),
             priority=priority_of(item),
+            marks=marks_of(item, now, int(getattr(item, "vote_count", 0))),
         )
 
     def bands(self, items: list[WorkItem], counted: dict[str, int], before: Band | None = None) -> list[BandRows]:

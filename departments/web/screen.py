@@ -26,10 +26,12 @@ from .presentation import (
     RowMaker,
     capped,
     holder_of,
+    marks_of,
     needs_comment,
     outcomes_of,
     past,
     priority_of,
+    quorum_sentence,
     state_of,
     words,
 )
@@ -181,6 +183,11 @@ class Screen:
             "due": bands.due_chip(item.due_at, item.created_at, self.now) if item.is_active else None,
             "priority": priority_of(item),
             "holder": holder_of(item, self.user, self.now),
+            "marks": marks_of(item, self.now, item.votes.count() if item.quorum else 0),
+            "quorum": quorum_sentence(item) if item.is_active else "",
+            "votes": list(item.votes.select_related("voter").order_by("id")) if item.quorum else [],
+            "four_eyes": _four_eyes(item) if item.is_active else "",
+            "follow_up": bands.exactly(item.follow_up_at) if item.follow_up_at and item.is_active else "",
             "why": _why(item),
             "facts": facts_of(item.data),
             "documents": list(Document.objects.filter(job_id=item.job_id).order_by("id")[:200]),
@@ -223,6 +230,15 @@ def _why(item: WorkItem) -> str:
     version = f" (version {item.job.version})" if item.job.version else ""
     round_ = f" For the {ordinal(item.iteration)} time." if item.iteration > 1 else ""
     return f"{title}{version} has reached the step {words(item.task)}.{round_}"
+
+
+def _four_eyes(item: WorkItem) -> str:
+    """Who may not decide this, in a sentence; empty where nobody is kept out."""
+    rules = item.constraints or {}
+    kept_out = [f"who decided {words(task)}" for task in rules.get("not_completed_by", ())]
+    if rules.get("not_initiator"):
+        kept_out.append("who made the request")
+    return f"Not to be decided by {' or '.join(kept_out)}." if kept_out else ""
 
 
 def ordinal(number: int) -> str:

@@ -109,9 +109,19 @@ def _sentence(row: History, data: Mapping[str, Any]) -> tuple[str, str, str]:
         "item.released": ("open", "", f"{who} released {task}."),
         "item.assigned": ("mine", "", f"{who} handed {task} to {data.get('assignee') or 'a colleague'}."),
         "item.forwarded": ("dot", "", f"{who} sent {task} to {words(str(data.get('target') or ''))}."),
+        "item.voted": ("tick", "", f"{who} voted “{words(outcome)}” on {task}."),
+        "item.escalated": ("warning", "returned", f"{task} waited too long{_escalated_to(data)}."),
+        "sla.paused": ("dot", "", "The time of the request stands still: it waits for others."),
+        "sla.resumed": ("dot", "", "The time of the request goes on."),
+        "sla.breached": ("warning", "error", "The request is late."),
         "item.commented": ("comment", "", f"{who} commented on {task}."),
     }
     return known.get(row.event) or ("dot", "", f"{words(row.event)}{f' ({task})' if task else ''}, by {who}.")
+
+
+def _escalated_to(data: Mapping[str, Any]) -> str:
+    target = data.get("target")
+    return f" and went to {words(target)}" if isinstance(target, str) and target else " and was escalated"
 
 
 def _for_whom(data: Mapping[str, Any]) -> str:
