@@ -10,7 +10,8 @@ class DepartmentsConfig(AppConfig):
     verbose_name = "Departments"
 
     def ready(self) -> None:
-        from departments import parking, reporting
+        from departments import explaining, parking, reporting
 
+        explaining.register()
         parking.register()
         reporting.register()

@@ -18,10 +18,14 @@ class WorkflowsConfig(AppConfig):
         from workflows.intake.scheduler import Scheduler
         from workflows.messaging.inbox import register_handler
         from workflows.operations.bulk import BulkRepairs
+        from workflows.operations.stranded import Stranded
+        from workflows.operations.waits import WaitStatistics
 
         register_handler(handle_event)
         register_service(EventHandler())
         register_service(Scheduler())
         register_service(BulkRepairs())
+        register_service(Stranded(), once=True)
+        register_service(WaitStatistics(), once=True)
         # Sent for every application: the departments' permissions are there only after theirs.
         post_migrate.connect(make_groups, dispatch_uid="workflows.groups")

@@ -45,7 +45,7 @@ BULK = Body(
 )
 RESTART = Body({"task": TASK, "reason": REASON}, required=("task",))
 
-_REPAIRED = {200: JobSerializer, **problems(400, 403, 404, 409, 413, 415, 422)}
+REPAIRED = {200: JobSerializer, **problems(400, 403, 404, 409, 413, 415, 422)}
 
 
 class RepairView(APIView):
@@ -68,7 +68,7 @@ class RepairView(APIView):
 class JobCancelView(RepairView):
     """Cancel."""
 
-    @extend_schema(operation_id="jobs_cancel", request=CANCEL.openapi, responses=_REPAIRED)
+    @extend_schema(operation_id="jobs_cancel", request=CANCEL.openapi, responses=REPAIRED)
     def post(self, request: Request, job_id: uuid.UUID) -> Response:
         """End the job: what it waits for is withdrawn. With `compensate` it first undoes what it has done."""
         pk = self.authorized(request, job_id)
@@ -78,7 +78,7 @@ class JobCancelView(RepairView):
 class JobRetryView(RepairView):
     """Retry."""
 
-    @extend_schema(operation_id="jobs_retry", request=RETRY.openapi, responses=_REPAIRED)
+    @extend_schema(operation_id="jobs_retry", request=RETRY.openapi, responses=REPAIRED)
     def post(self, request: Request, job_id: uuid.UUID) -> Response:
         """Start the failed tasks again: the named one, if wanted with another input, or all."""
         pk = self.authorized(request, job_id)
@@ -89,7 +89,7 @@ class JobRetryView(RepairView):
 class JobSkipView(RepairView):
     """Skip."""
 
-    @extend_schema(operation_id="jobs_skip", request=SKIP.openapi, responses=_REPAIRED)
+    @extend_schema(operation_id="jobs_skip", request=SKIP.openapi, responses=REPAIRED)
     def post(self, request: Request, job_id: uuid.UUID) -> Response:
         """Finish a failed or waiting task by hand, with an output and an outcome; the job goes on behind it."""
         pk = self.authorized(request, job_id)
@@ -99,7 +99,7 @@ class JobSkipView(RepairView):
 class JobRestartView(RepairView):
     """Restart."""
 
-    @extend_schema(operation_id="jobs_restart", request=RESTART.openapi, responses=_REPAIRED)
+    @extend_schema(operation_id="jobs_restart", request=RESTART.openapi, responses=REPAIRED)
     def post(self, request: Request, job_id: uuid.UUID) -> Response:
         """Start a task again that the job has reached, and with it everything downstream of it."""
         pk = self.authorized(request, job_id)

@@ -43,7 +43,7 @@ def hold_back(owner: str, jobs: Sequence[ClaimedJob], hold: str) -> int:
     if not jobs:
         return 0
     mine = reduce(or_, (Q(pk=job.id, fence=job.fence) for job in jobs))
-    return Job.objects.filter(mine, claimed_by=owner).update(
+    held = Job.objects.filter(mine, claimed_by=owner).update(
         claimed_by=None,
         claimed_until=None,
         claims=Case(When(claims__gt=0, then=F("claims") - 1), default=Value(0)),
@@ -53,6 +53,7 @@ def hold_back(owner: str, jobs: Sequence[ClaimedJob], hold: str) -> int:
         ),
         hold=Case(When(hold="", then=Value(hold)), default=F("hold")),
     )
+    return int(held)
 
 
 def lift(hold: str, most: int) -> int:

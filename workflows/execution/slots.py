@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, Q
@@ -48,6 +49,29 @@ def values_of(definition: Definition) -> dict[str, int | None]:
         # A fraction of a second more is a promise kept.
         "rate_per": None if rate is None else max(1, -int(-rate[1].total_seconds() // 1)),
     }
+
+
+def know_limits(definition: Definition) -> None:
+    """Make the rows of what a published definition limits, so that operators see them before the first job does. What
+    operators have set stays; the limits of the workflow itself are those of this version."""
+    resources = {task.resource for task in definition.tasks.values() if task.resource is not None}
+    resources |= {str(inner["resource"]) for inner in _inner_tasks(definition) if inner.get("resource")}
+    rows = [Limit(code=resource_code(name)) for name in sorted(resources)]
+    Limit.objects.bulk_create(rows, ignore_conflicts=True)
+    values = values_of(definition)
+    mine = Limit.objects.filter(code=workflow_code(definition.name))
+    if not mine.update(**values) and any(value is not None for value in values.values()):
+        Limit.objects.bulk_create([Limit(code=workflow_code(definition.name), **values)], ignore_conflicts=True)
+
+
+def _inner_tasks(definition: Definition) -> Iterator[Mapping[str, Any]]:
+    """The tasks that maps run, and those that maps inside of them run."""
+    inner = [task.inner for task in definition.tasks.values()]
+    while inner:
+        task = inner.pop()
+        if isinstance(task, Mapping):
+            yield task
+            inner.append(task.get("task"))
 
 
 def locked_limit(code: str, values: Mapping[str, int | None] | None = None) -> Limit:

@@ -13,7 +13,9 @@ from django.db.models import OuterRef, Q, Subquery
 from workflows.engine.exceptions import InvalidDefinition
 from workflows.engine.faults import Fault
 from workflows.engine.jsonvalue import InvalidSchema, SchemaValidator, canonical, check_json, pointer_to
+from workflows.engine.parsing import published
 from workflows.engine.validation import each_task, validate
+from workflows.execution.slots import know_limits
 from workflows.models import Calendar, Definition, PluginRegistration
 
 MAX_DOCUMENT_BYTES = 2**20
@@ -81,6 +83,7 @@ def publish(document: Any, *, published_by: str = "", note: str = "") -> Publish
             if attempt == _ATTEMPTS - 1:
                 raise
         else:
+            know_limits(published(document))
             return Published(definition, created=True)
     raise AssertionError("unreachable")
 

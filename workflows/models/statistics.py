@@ -5,11 +5,11 @@ from django.utils import timezone
 
 
 class WaitStatistic(models.Model):
-    """How long the waits of one task of one workflow took lately, in seconds."""
+    """How long the waits of one task of one workflow took lately, in seconds. No task: the wait for a worker."""
 
     workflow = models.CharField(max_length=100)
-    task = models.CharField(max_length=120)
-    kind = models.CharField(max_length=20, help_text="human, external, event, wait, children, plugin or retry.")
+    task = models.CharField(max_length=120, blank=True)
+    kind = models.CharField(max_length=20, help_text="human, external, event, wait, children, plugin or worker.")
     count = models.PositiveIntegerField()
     p50 = models.FloatField()
     p90 = models.FloatField()
