@@ -1,9 +1,12 @@
-"""What a person may do to a job: retry, skip, cancel."""
+"""What a person may do to a job: retry, skip, cancel, restart from a task."""
 
 from __future__ import annotations
 
+import pytest
+
 from tests.engine.driver import Job, define, edge, human, plugin
 from workflows.engine.decide import step_input
+from workflows.engine.definition import Definition
 from workflows.engine.events import OpenWork, Publish, WithdrawWork
 
 
@@ -143,3 +146,97 @@ def test_the_order_of_finishing_is_kept_for_undoing() -> None:
     for name in ("c", "a"):
         job.done(name)
     assert job.state.last == "a"
+
+
+# ---- restart --------------------------------------------------------------------------------------------------------
+
+
+def line() -> Definition:
+    return define({"a": plugin(), "b": plugin(), "c": human()}, edge("a", "b"), edge("b", "c"))
+
+
+def test_a_restart_runs_a_task_and_what_follows_it_again_as_a_new_iteration() -> None:
+    job = Job(line())
+    job.done("a")
+    job.done("b")
+    job.restart("b")
+    assert job.commands == (WithdrawWork("c", 1, "loop"),)
+    assert (job.runnable, job.state.tasks["a"].iteration, job.state.tasks["b"].iteration) == (("b",), 1, 2)
+    restarted = job.records[-1]
+    assert (restarted.event, restarted.task, restarted.iteration, restarted.actor) == ("task.restarted", "b", 2, "ann")
+    assert restarted.data == {"reason": "from here"}
+    job.done("b")
+    assert job.state.tasks["c"].iteration == 2
+
+
+def test_a_restart_clears_the_dead_letters_behind_it_and_no_others() -> None:
+    tasks = {"a": plugin(), "b": plugin(), "x": plugin()}
+    job = Job(define(tasks, edge("a", "b")))
+    job.done("a")
+    job.fail("b")
+    job.fail("x")
+    job.restart("a")
+    assert (job.standing("b"), job.standing("x"), job.runnable) == ("withdrawn", "failed", ("a",))
+    job.done("a")
+    job.done("b")
+    assert job.status == "FAIL"
+
+
+def test_a_job_that_a_fail_task_had_ended_goes_on_from_a_task_before_it() -> None:
+    tasks = {"a": plugin(), "f": {"type": "fail", "error": "Refused"}, "b": plugin()}
+    job = Job(define(tasks, edge("a", "f", "output == 1"), edge("a", "b", "output == 2")))
+    job.done("a", 1)
+    assert job.status == "FAIL"
+    job.restart("a")
+    assert (job.status, job.runnable, job.state.error) == ("READY", ("a",), None)
+    job.done("a", 2)
+    assert job.runnable == ("b",)
+
+
+def test_a_restart_lifts_the_time_limit_that_had_ended_the_job() -> None:
+    job = Job(define({"a": plugin(), "b": human()}, edge("a", "b"), timeout="PT1H"))
+    job.done("a")
+    job.wait(hours=2)
+    assert job.status == "FAIL"
+    job.restart("a")
+    assert (job.status, job.state.wake_at) == ("READY", None)
+
+
+def test_a_restarted_task_has_all_of_its_attempts_again() -> None:
+    job = Job(define({"a": plugin(retry=[{"max_attempts": 2}])}))
+    job.fail("a")
+    job.wait(seconds=1)
+    job.fail("a")
+    job.restart("a")
+    assert (job.state.tasks["a"].attempt, job.state.tasks["a"].retries) == (1, {})
+
+
+@pytest.mark.parametrize("task", ["c", "nobody", "undo:a"])
+def test_only_a_task_that_the_job_has_reached_can_be_restarted(task: str) -> None:
+    job = Job(line())
+    job.done("a")
+    job.restart(task)
+    assert (job.happened, job.runnable) == (["response.ignored"], ("b",))
+
+
+def test_what_a_loop_has_reset_is_not_restarted_before_its_turn() -> None:
+    job = Job(define({"a": plugin(), "b": plugin()}, edge("a", "b"), edge("b", "a", "output == 1", loop={})))
+    job.done("a")
+    job.done("b", 1)
+    job.restart("b")
+    assert (job.happened, job.runnable) == (["response.ignored"], ("a",))
+
+
+def test_a_path_that_was_not_taken_can_be_started_by_hand() -> None:
+    job = Job(define({"a": plugin(), "b": plugin(), "c": plugin()}, edge("a", "b", "output == 1"), edge("a", "c")))
+    job.done("a", 2)
+    job.restart("b")
+    assert job.runnable == ("c", "b")
+
+
+@pytest.mark.parametrize("end", ["done", "cancelled"])
+def test_a_job_that_has_ended_is_not_restarted(end: str) -> None:
+    job = Job(define({"a": plugin()}))
+    job.done("a") if end == "done" else job.cancel()
+    job.restart("a")
+    assert (job.happened, job.records[0].data["reason"]) == (["response.ignored"], f"The job is {end}.")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from tests.engine.driver import START, Job, canonical, define, human, plugin
+from tests.engine.driver import START, Job, canonical, define, edge, human, plugin
+from workflows.engine import events
 from workflows.engine.codec import event_from_json, event_to_json
-from workflows.engine.events import RetryRequested
+from workflows.engine.decide import HANDLERS
+from workflows.engine.events import Event, RetryRequested
 from workflows.engine.exceptions import InvalidEvent, InvalidState
 from workflows.engine.state import JobState
 
@@ -60,6 +62,55 @@ def test_a_state_that_something_else_wrote_is_refused(data: Any) -> None:
         data = {**whole, **data}
     with pytest.raises(InvalidState):
         JobState.from_json(data, 1)
+
+
+EVERY_EVENT: list[Event] = [
+    events.JobStarted("job-1", START, 50),
+    events.TaskCompleted("a", 2, {"x": [None, 1.5, "é"]}, "well"),
+    events.TaskParked("a", 1, "why", START + timedelta(microseconds=1)),
+    events.TaskParked("a", 1),
+    events.TaskFailed("undo:a", 1, "Down", "why"),
+    events.Responded("a", 1, None, None, "ann"),
+    events.EventReceived("a", 1, {"sum": 5}, "event-1"),
+    events.ChildrenFinished("a", 1, 2, [1, None], "well"),
+    events.ChildrenFailed("a", 1, 2, "Down", "child 3"),
+    events.TimePassed(),
+    events.CancelRequested("ann", "enough", compensate=True),
+    events.RetryRequested("a", {"n": 1}, "ann", "why"),
+    events.SkipRequested("a", {"n": 1}, "ann", "well", "why"),
+    events.RestartRequested("a", "ann", "why"),
+]
+
+
+@pytest.mark.parametrize("event", EVERY_EVENT, ids=lambda event: type(event).__name__)
+def test_an_event_comes_back_as_it_was(event: Event) -> None:
+    assert event_from_json(json.loads(json.dumps(event_to_json(event)))) == event
+
+
+def test_every_event_there_is_can_be_kept() -> None:
+    assert {type(event) for event in EVERY_EVENT} == set(HANDLERS) == set(get_args(Event))
+
+
+def test_a_state_of_the_first_release_is_read() -> None:
+    job = Job(define({"a": plugin(), "b": plugin()}))
+    job.done("b", 1, "well")
+    old = job.state.to_json()
+    for name in ("last", "undo", "ending"):
+        del old[name]
+    assert JobState.from_json({**old, "finished": [["b", 1]]}, {}) == job.state
+    assert JobState.from_json({**old, "finished": []}, {}).outcome is None
+
+
+def test_a_state_while_it_is_undone_comes_back_byte_for_byte() -> None:
+    definition = define({"a": plugin(compensate="test.undo", retry=[{}]), "b": human()}, edge("a", "b"))
+    job = Job(definition)
+    job.done("a")
+    job.cancel(compensate=True)
+    job.fail("undo:a")
+    text = canonical(job.state)
+    restored = JobState.from_json(json.loads(text), {})
+    assert (canonical(restored), restored) == (text, job.state)
+    assert (restored.undo, restored.ending) == ((("a", 1),), {"actor": "ann", "reason": "no longer needed"})
 
 
 @pytest.mark.parametrize("data", [{}, {"event": "Exploded"}, {"event": "TaskFailed"}, {"event": "TimePassed", "x": 1}])
