@@ -20,6 +20,7 @@ OPERATOR_PERMISSIONS = (
 )
 CONFIGURED = (
     "definition",
+    "draft",
     "pluginregistration",
     "department",
     "membership",

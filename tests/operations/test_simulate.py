@@ -186,6 +186,8 @@ def test_a_draft_and_a_document_can_be_tried_and_a_wrong_one_is_refused() -> Non
         ({"version": "draft", "outcomes": {"nowhere": ["x"]}}, InvalidRequest),
         ({"version": "draft", "outcomes": {"verify": ["maybe"]}}, InvalidRequest),
         ({"version": "draft", "outcomes": {"verify": [{"after": "soon"}]}}, InvalidRequest),
+        ({"version": "draft", "outcomes": {"verify": [{"colour": 1}]}}, InvalidRequest),
+        ({"version": "draft", "outcomes": {"verify": [7]}}, InvalidRequest),
     ):
         with pytest.raises(error):
             simulate("claim", {"amount": 1}, **arguments)

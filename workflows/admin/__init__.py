@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from django.apps import apps
@@ -11,7 +10,6 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
-from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -19,14 +17,13 @@ from django.views.decorators.http import require_POST
 from import_export import resources
 
 from workflows import registry
-from workflows.admin.forms import PublishForm, ReadOnlyAdmin, ReadOnlyInline, TableAdmin, pretty
+from workflows.admin.forms import ReadOnlyAdmin, ReadOnlyInline, TableAdmin, pretty
+from workflows.admin.limits import JobWaits
 from workflows.admin.repairs import JobRepairs
 from workflows.admin.search import JobSearch, PartFilter, WorkflowFilter
 from workflows.execution.children import progress_of
-from workflows.intake import publishing
 from workflows.models import (
     ApiToken,
-    Definition,
     Document,
     History,
     Job,
@@ -37,7 +34,7 @@ from workflows.models import (
 )
 from workflows.reporting.admin_actions import export_actions, export_history
 
-from . import calendars, dead_letters, events, schedules  # noqa: F401  (register their pages)
+from . import calendars, dead_letters, events, schedules, versions  # noqa: F401  (register their pages)
 
 admin.site.site_header = "Workflow server"
 admin.site.site_title = "Workflow server"
@@ -100,80 +97,6 @@ class PluginRegistrationAdmin(TableAdmin):
             self.message_user(request, f"{registration}: loads, and takes its configuration.", messages.SUCCESS)
 
 
-# ---- definitions ----------------------------------------------------------------------------------------------------
-
-
-@admin.register(Definition)
-class DefinitionAdmin(admin.ModelAdmin):
-    """Published versions, never changed. Adding one is publishing it."""
-
-    list_display = ("name", "version", "title", "published_by", "published_at")
-    list_display_links = ("name", "version")
-    search_fields = ("name", "title")
-    list_filter = ("published_at",)
-    fields = ("name", "version", "title", "note", "published_by", "published_at", "digest", "pretty_document")
-    readonly_fields = fields
-    show_full_result_count = False
-
-    def has_change_permission(self, request: HttpRequest, obj: Definition | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Definition | None = None) -> bool:
-        return False
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Definition]:
-        return super().get_queryset(request).defer("document")
-
-    @admin.display(description="Document")
-    def pretty_document(self, definition: Definition) -> SafeString | str:
-        """The document, indented."""
-        return pretty(definition.document)
-
-    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **named: Any) -> Any:
-        context["may_publish"] = self.has_add_permission(request)
-        return super().render_change_form(request, context, *args, **named)
-
-    def add_view(
-        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """Publish a document that is written, or pasted, as text."""
-        if not self.has_add_permission(request):
-            raise PermissionDenied
-        found: list[Any] = []
-        form = PublishForm(request.POST or None, initial=self._initial(request))
-        if request.method == "POST" and form.is_valid():
-            document = form.cleaned_data["text"]
-            found = publishing.faults(document)
-            if "_check" in request.POST and not found:
-                self.message_user(request, "The document has no fault. Nothing was published yet.", messages.SUCCESS)
-            elif not found:
-                return self._publish(request, document, form.cleaned_data["note"])
-        context = {
-            **self.admin_site.each_context(request),
-            **{"title": "Publish a definition", "form": form, "faults": found, "opts": self.opts},
-            **(extra_context or {}),
-        }
-        return TemplateResponse(request, "admin/workflows/definition/publish.html", context)
-
-    def _initial(self, request: HttpRequest) -> dict[str, str]:
-        """The document of the version that is to be followed, where one is named."""
-        source = request.GET.get("from", "")
-        if not (source.isascii() and source.isdigit() and len(source) < 19):
-            return {}
-        definition = Definition.objects.filter(pk=int(source)).first()
-        return {"text": json.dumps(definition.document, indent=2, ensure_ascii=False)} if definition else {}
-
-    def _publish(self, request: HttpRequest, document: dict[str, Any], note: str) -> HttpResponse:
-        published = publishing.publish(document, published_by=request.user.get_username(), note=note)
-        definition = published.definition
-        if published.created:
-            self.log_addition(request, definition, [{"added": {}}])
-            self.message_user(request, f"{definition} is published.", messages.SUCCESS)
-        else:
-            self.message_user(request, f"The document equals {definition}: nothing was published.", messages.WARNING)
-        return HttpResponseRedirect(reverse("admin:workflows_definition_change", args=[definition.pk]))
-
-
 # ---- jobs -----------------------------------------------------------------------------------------------------------
 
 
@@ -196,7 +119,7 @@ class HistoryInline(ReadOnlyInline):
 
 
 @admin.register(Job)
-class JobAdmin(JobRepairs, JobSearch, ReadOnlyAdmin):
+class JobAdmin(JobWaits, JobRepairs, JobSearch, ReadOnlyAdmin):
     """Jobs are read here, and repaired: one on a page of its own, many with the action of the list."""
 
     list_display = ("id", "workflow", "version", "status", "correlation_id", "submitted_by", "created_at", "due_at")
@@ -207,7 +130,7 @@ class JobAdmin(JobRepairs, JobSearch, ReadOnlyAdmin):
     fields = (
         *("id", "workflow", "version", "status", "outcome", "priority", "queue", "correlation_id", "submitted_by"),
         *("created_at", "started_at", "finished_at", "due_at", "run_at", "wake_at", "claimed_by", "claimed_until"),
-        *("waits_for_it", "part", "children"),
+        *("why", "hold", "waits_for_it", "part", "children"),
         *("input", "output", "error", "state"),
     )
     readonly_fields = fields

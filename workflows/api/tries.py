@@ -24,22 +24,6 @@ from .versions import ConfigureView
 
 WHICH = {"description": "A number, or `draft`.", "oneOf": [{"type": "integer", "minimum": 0}, {"const": "draft"}]}
 DOCUMENT = {"type": "object", "description": "A document to try, kept nowhere."}
-ANSWER = {
-    "oneOf": [
-        {"type": "string"},
-        {
-            "type": "object",
-            "properties": {
-                "outcome": {"type": ["string", "null"]},
-                "output": ANY_JSON,
-                "error": {"type": "string", "minLength": 1, "maxLength": 200},
-                "cause": {"type": "string", "maxLength": 2000},
-                "after": {"type": "string", "description": "How long it takes, such as P2D."},
-            },
-            "additionalProperties": False,
-        },
-    ]
-}
 SIMULATE = Body(
     {
         "version": WHICH,
@@ -49,7 +33,7 @@ SIMULATE = Body(
             "type": "object",
             "description": "By task, one answer for each iteration.",
             "maxProperties": 1000,
-            "additionalProperties": {"type": "array", "items": ANSWER, "maxItems": 1000},
+            "additionalProperties": {"type": "array", "items": simulating.ANSWER, "maxItems": 1000},
         },
         "now": {"type": "string", "format": "date-time", "description": "When the job would be submitted."},
     },

@@ -21,7 +21,7 @@ from workflows.engine.durations import parse_duration
 from workflows.engine.events import Event, OpenWork, TaskCompleted, TaskFailed, TaskParked
 from workflows.engine.exceptions import EngineError, ExpressionError, InvalidDefinition, InvalidDuration
 from workflows.engine.faults import Fault
-from workflows.engine.jsonvalue import check_json, pointer_to
+from workflows.engine.jsonvalue import SchemaValidator, check_json, pointer_to
 from workflows.engine.parsing import parse
 from workflows.engine.state import JobState, Waiting
 from workflows.engine.walk import Budget, Given, PathStep, Walk, walk
@@ -39,6 +39,25 @@ MAX_STEPS = 1_000
 MAX_OUTPUT_BYTES = 2**20
 STEP_SECONDS = 5.0
 _ITEM = re.compile(r"(.*)\[(\d+)\]")
+
+ANSWER: dict[str, Any] = {
+    "anyOf": [
+        {"type": "string"},
+        {
+            "type": "object",
+            "properties": {
+                "outcome": {"type": ["string", "null"]},
+                "output": {},
+                "error": {"type": "string", "minLength": 1, "maxLength": 200},
+                "cause": {"type": "string", "maxLength": 2000},
+                "after": {"type": "string", "description": "How long it takes, such as P2D."},
+            },
+            "additionalProperties": False,
+        },
+    ]
+}
+"""The shape of an answer that is given, as JSON Schema."""
+_answer_shape = SchemaValidator(ANSWER)
 
 _calendar_of: list[Callable[[str], str | None]] = []
 
@@ -218,6 +237,10 @@ class _SimulatedAnswers:
             ]
 
     def _read(self, path: Sequence[str | int], entry: Any, allowed: Sequence[str]) -> Given:
+        found = _answer_shape.faults(entry, at=pointer_to(path))
+        if found:
+            self.faults += found
+            return Given()
         values = {"outcome": entry} if isinstance(entry, str) else dict(entry)
         if "after" in values:
             try:
