@@ -16,7 +16,7 @@ from tests.factories import UserFactory
 from tests.intake.makers import document_of, make_definition, make_registration
 from workflows.intake.documents import store_document
 from workflows.intake.submit import Submission, submit_job
-from workflows.models import ApiToken, Definition, History, Job, PluginRegistration, ServiceRun, Worker
+from workflows.models import ApiToken, Definition, Job, PluginRegistration, ServiceRun, Worker
 
 pytestmark = pytest.mark.django_db
 
@@ -232,33 +232,6 @@ def test_a_job_shows_its_input_and_history_and_cannot_be_changed(boss: Client) -
     assert boss.get(page("job_add")).status_code == 403
 
 
-def test_cancelling_asks_first_and_then_says_who_and_why_in_both_logs(boss: Client) -> None:
-    make_definition("claim")
-    job = submit_job(Submission("claim", {}), submitted_by=None).job
-    body = {"action": "cancel_selected", "_selected_action": str(job.pk)}
-    asked = boss.post(page("job_changelist"), body)
-    assert b"Reason" in asked.content
-    job.refresh_from_db()
-    assert job.status == "NEW"
-    response = boss.post(page("job_changelist"), {**body, "confirmed": "yes", "reason": "sent twice"}, follow=True)
-    assert "1 job was cancelled" in said(response)
-    job.refresh_from_db()
-    assert job.status == "CANC"
-    row = History.objects.filter(job=job).latest("sequence")
-    assert row.actor == "boss"
-    assert "sent twice" in json.dumps(row.data)
-    assert LogEntry.objects.get(object_id=str(job.pk)).user.username == "boss"
-
-
-def test_a_repair_that_a_job_does_not_allow_is_told_for_that_job(boss: Client) -> None:
-    make_definition("claim")
-    jobs = [submit_job(Submission("claim", {}), submitted_by=None).job for _ in range(2)]
-    body = {"action": "retry_selected", "_selected_action": [str(job.pk) for job in jobs]}
-    response = boss.post(page("job_changelist"), body, follow=True)
-    assert said(response).count("Only a failed job") == 2
-    assert not LogEntry.objects.exists()
-
-
 def test_who_is_no_operator_is_offered_no_repair() -> None:
     from django.contrib.auth.models import Permission
 
@@ -268,8 +241,12 @@ def test_who_is_no_operator_is_offered_no_repair() -> None:
     user.user_permissions.add(Permission.objects.get(codename="view_job"))
     client = Client()
     client.force_login(user)
-    body = {"action": "cancel_selected", "_selected_action": str(job.pk), "confirmed": "yes"}
-    client.post(page("job_changelist"), body)
+    body = {"action": "repair_selected", "_selected_action": str(job.pk)}
+    assert b"What to do" not in client.post(page("job_changelist"), body, follow=True).content
+    assert b"/repair/" not in client.get(page("job_change", job.pk)).content
+    assert client.post(page("job_repair", job.pk), {"verb": "cancel"}).status_code == 403
+    for name in ("deadletter_changelist", "bulkrepair_changelist", "bulkrepair_add"):
+        assert client.get(page(name)).status_code == 403
     job.refresh_from_db()
     assert job.status == "NEW"
 

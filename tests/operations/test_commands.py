@@ -1,130 +1,103 @@
-"""The commands about versions say what the API says."""
+"""`manage.py repair` and `manage.py dead_letters`."""
 
 from __future__ import annotations
 
-import json
 from io import StringIO
-from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.management import call_command
-from django.core.management.base import CommandError
+from django.contrib.auth.models import Group
+from django.core.management import CommandError, call_command
 
-from tests.execution.jobs import submit
-from tests.factories import DepartmentFactory
-from workflows.execution.definitions import get_definition
+from tests.execution.jobs import chain, publish, register, submit
+from tests.factories import UserFactory
 from workflows.execution.worker import drain
-from workflows.models import Definition, Draft, History, Job
+from workflows.models import BulkRepair, DeadLetter, History, Job
 
-pytestmark = pytest.mark.django_db
-CLAIM = """\
-name: claim
-tasks:
-  verify: {type: human, department: claims, due: P3D, quorum: {need: 2, of: 3}}
-  pay: {type: emit, event: paid, data: {by: "${tasks.verify.outcome}"}}
-transitions:
-  - {from: verify, to: pay}
-"""
-
-
-@pytest.fixture(autouse=True)
-def _claims(db: None) -> None:
-    get_definition.cache_clear()  # the definitions of another test
-    DepartmentFactory(code="claims")
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
-    path = tmp_path / "claim.yaml"
-    path.write_text(CLAIM)
-    return path
+def jobs(settings: Any) -> list[Job]:
+    """Three jobs that failed, and an operator."""
+    settings.WORKFLOW_PLUGIN_PACKAGES = ["tests.execution"]
+    UserFactory(username="olga").groups.add(Group.objects.get(name="operators"))
+    register("echo", "Echo")
+    register("refuses", "AnswersFailed")
+    definition = publish(chain("refused", "echo", "refuses"))
+    found = [submit(definition, {"n": number}) for number in range(3)]
+    drain()
+    return found
 
 
-def said(*arguments: Any) -> str:
+def run(name: str, *arguments: str) -> str:
     out = StringIO()
-    call_command(*[str(argument) for argument in arguments], stdout=out)
+    call_command(name, *arguments, stdout=out)
     return out.getvalue()
 
 
-def test_files_are_published_and_what_they_change_is_said(file: Path, tmp_path: Path) -> None:
-    assert said("publish", file, "--note", "first") == "claim v1 is published.\n"
-    assert said("publish", file) == "claim v1 is equal already.\n"
-    file.write_text(CLAIM.replace("P3D", "P5D"))
-    assert said("publish", file, "--check") == f"{file}: claim has no fault.\n  verify: due 3 days → 5 days.\n"
-    assert Definition.objects.count() == 1
-    assert said("publish", file) == "claim v2 is published.\n  verify: due 3 days → 5 days.\n"
-    as_json = tmp_path / "other.json"
-    as_json.write_text(json.dumps({"name": "other", "tasks": {"a": {"type": "pass"}}}))
-    assert "other v1 is published" in said("publish", as_json)
+def statuses() -> set[str]:
+    return set(Job.objects.values_list("status", flat=True))
 
 
-def test_one_file_with_faults_keeps_all_of_them_from_being_published(file: Path, tmp_path: Path) -> None:
-    wrong = tmp_path / "wrong.yaml"
-    wrong.write_text("name: wrong\ntasks: {}\n")
-    with pytest.raises(CommandError, match=r"/tasks \[empty\]"):
-        said("publish", file, wrong)
-    assert not Definition.objects.exists()
-    assert "1 faults" in said("publish", wrong, "--draft")
-    assert Draft.objects.get().name == "wrong"
-    for text in ("{", "a: 1\na: 2"):
-        wrong.write_text(text)
-        with pytest.raises(CommandError):
-            said("publish", wrong)
-    with pytest.raises(CommandError, match="cannot be read"):
-        said("publish", tmp_path / "nothing.json")
+def test_the_causes_and_their_jobs_are_printed(jobs: list[Job]) -> None:
+    cause = DeadLetter.objects.values_list("fingerprint", flat=True).distinct().get()
+    assert run("dead_letters").split() == ["3", cause[:12], "Refused", "in", "refuses:", "not", "today"]
+    lines = run("dead_letters", cause[:12]).splitlines()
+    assert [line.split()[0] for line in lines] == [str(job.pk) for job in reversed(jobs)]
+    assert lines[0].endswith("step2: not today")
+    with pytest.raises(CommandError, match="no cause"):
+        run("dead_letters", "zzz")
 
 
-def test_a_simulation_is_told_step_by_step(file: Path) -> None:
-    said("publish", file)
-    told = said(
-        "simulate", "claim", '{"n": 1}', "--now", "2030-01-01T00:00:00Z", "--outcomes", '{"verify": ["reject"]}'
-    )
-    assert told.splitlines() == [
-        "2030-01-01T00:00:00Z  verify: completed `reject` (asks claims, 2 of 3 votes, due 2030-01-04T00:00:00Z)",
-        "2030-01-01T00:00:00Z  pay: completed",
-        "2030-01-01T00:00:00Z  DONE",
-        'output: {"by":"reject"}',
-        'would publish paid from pay: {"by":"reject"}',
-    ]
-    assert "assumed: verify" in said("simulate", "claim", "--document", file)
-    for wrong in (["nothing"], ["claim", "{"], ["claim", "--outcomes", "[]"], ["claim", "--now", "soon"],
-                  ["claim", "--outcomes", '{"x": ["y"]}']):  # fmt: skip
-        with pytest.raises(CommandError):
-            said("simulate", *wrong)
+def test_a_repair_shows_what_it_would_touch_and_asks(jobs: list[Job], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builtins.input", lambda question: "no")
+    said = run("repair", "--verb", "skip", "--filter", "error=Refused", "--user", "olga")
+    assert "skip: 3 jobs, of which 0 would refuse it." in said
+    assert "3 FAIL  refused v1" in said
+    assert "3 Refused at step2" in said
+    assert "Nothing was repaired." in said
+    assert statuses() == {"FAIL"}
+    assert BulkRepair.objects.get().status == "stopped"
 
 
-def test_a_back_test_is_told_job_by_job(tmp_path: Path) -> None:
-    path = tmp_path / "claim.json"
-    path.write_text(json.dumps({"name": "claim", "tasks": {"a": {"type": "pass"}}}))
-    said("publish", path)
-    job = submit(Definition.objects.get())
+def test_a_cause_is_repaired_and_its_end_is_told(jobs: list[Job], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builtins.input", lambda question: "yes")
+    cause = DeadLetter.objects.values_list("fingerprint", flat=True).distinct().get()
+    choice = ("--filter", f"fingerprint={cause[:12]}", "--set", 'output={"by": "hand"}', "--reason", "by phone")
+    said = run("repair", "--verb", "skip", *choice, "--user", "olga")
+    assert said.splitlines()[-1] == "3 repaired, 0 refused, 0 to come: done"
     drain()
-    assert said("backtest", "claim") == "1 jobs: 1 unchanged, 0 changed, 0 cannot be told.\n"
-    path.write_text(json.dumps({"name": "claim", "tasks": {"b": {"type": "pass"}}}))
-    told = said("backtest", "claim", "--document", path)
-    assert told.startswith(f"{job.pk} v1 path: It went through a: completed, and would go through b: completed.")
-    for wrong in (["--limit", 0], ["--against", 9], ["--version-to-try", 9], ["--version-to-try", "draft"]):
-        with pytest.raises(CommandError):
-            said("backtest", "claim", *wrong)
+    assert statuses() == {"DONE"}
+    row = History.objects.get(job=jobs[0], event="task.skipped")
+    assert (row.actor, row.data["reason"]) == ("olga", "by phone")
+    assert run("dead_letters") == "No job waits for a person.\n"
 
 
-def test_jobs_are_moved_only_when_asked_to(file: Path) -> None:
-    said("publish", file)
-    job = submit(Definition.objects.get())
-    drain()
-    file.write_text(CLAIM.replace("verify", "look"))
-    said("publish", file)
-    assert "1 need a mapping: The job is at 'verify'" in said("migrate_jobs", "claim", "--to", 2)
-    assert "1 of 1 jobs examined (1 live) move cleanly." in said(
-        "migrate_jobs", "claim", "--to", 2, "--map", "verify=look"
-    )
-    assert Job.objects.get().version == 1
-    done = said("migrate_jobs", "claim", "--to", 2, "--map", "verify=look", "--move", "--reason", "renamed")
-    assert done == "1 of 1 jobs moved to version 2.\n"
-    row = History.objects.get(job=job, event="job.migrated")
-    assert (row.actor, row.data["cause"]) == ("manage.py", "renamed")
-    for wrong in (["--to", 9], ["--to", 2, "--map", "verify"], ["--to", 1, "--map", "x=verify"]):
-        with pytest.raises(CommandError):
-            said("migrate_jobs", "claim", *wrong)
-    assert said("replay", "--all").endswith("1 replayed, 1 equal, 0 not.\n")
+def test_one_job_is_repaired_by_its_id_and_a_refusal_is_told(jobs: list[Job]) -> None:
+    said = run("repair", "--verb", "cancel", "--job", str(jobs[0].pk), "--user", "olga", "--yes")
+    assert "1 repaired, 0 refused, 0 to come: done" in said
+    said = run("repair", "--verb", "cancel", "--job", str(jobs[0].pk), "--user", "olga", "--yes")
+    assert "of which 1 would refuse it" in said
+    assert f"refused {jobs[0].pk}: A job that has ended cannot be cancelled." in said
+
+
+def test_the_rest_is_left_to_the_workers_where_that_is_wanted(jobs: list[Job]) -> None:
+    choice = ("--filter", "status=FAIL,PEND", "--filter", "version=1", "--user", "olga", "--yes", "--no-wait")
+    assert "The workers repair them" in run("repair", "--verb", "cancel", *choice)
+    assert BulkRepair.objects.get().status == "running"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--filter", "error=Refused", "--user", "nobody"), "no user who may repair jobs"),
+        (("--filter", "colour=red", "--user", "olga"), "/filter/colour"),
+        (("--filter", "error", "--user", "olga"), "NAME=VALUE"),
+        (("--user", "olga"), "/filter: A repair of many needs a filter"),
+    ],
+)
+def test_what_is_wrong_with_a_command_is_told(jobs: list[Job], arguments: tuple[str, ...], said: str) -> None:
+    with pytest.raises(CommandError, match=said):
+        run("repair", "--verb", "cancel", *arguments)
+    assert statuses() == {"FAIL"}
