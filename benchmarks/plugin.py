@@ -14,6 +14,14 @@ class DoNothing(Plugin):
         """Nothing."""
 
 
+class Double(DoNothing):
+    """Twice its input: an item of a map."""
+
+    def run(self, context: StepContext) -> dict[str, int]:  # type: ignore[override]
+        """Completes at once."""
+        return {"n": 2 * context.input}
+
+
 class DoNothingOutside(DoNothing):
     """The same, without the promise that repeating it is harmless: each step is committed by itself."""
 
