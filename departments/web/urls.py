@@ -4,7 +4,7 @@ from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 from django.views.generic import RedirectView
 
-from . import acts, views
+from . import acts, standing, views
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="inbox")),
@@ -14,6 +14,7 @@ urlpatterns = [
     path("inbox/changes", views.changes, name="inbox-changes"),
     path("inbox/next/", acts.claim_next, name="inbox-next"),
     path("inbox/items/<uuid:item_id>/", views.item, name="inbox-item"),
+    path("inbox/items/<uuid:item_id>/why/", standing.item_why, name="inbox-why"),
     path("inbox/items/<uuid:item_id>/claim/", acts.claim, name="inbox-claim"),
     path("inbox/items/<uuid:item_id>/release/", acts.release, name="inbox-release"),
     path("inbox/items/<uuid:item_id>/comment/", acts.comment, name="inbox-comment"),
