@@ -11,6 +11,8 @@ from tests.execution.jobs import publish, submit
 from tests.factories import DepartmentFactory, UserFactory
 from workflows.execution.worker import drain
 from workflows.models import Job
+from workflows.operations import moving
+from workflows.operations.bulk import BulkRepairs
 
 pytestmark = pytest.mark.django_db
 CLAIM = "/api/v1/definitions/claim/"
@@ -119,6 +121,26 @@ def test_live_jobs_are_moved_after_a_dry_run(operator: APIClient) -> None:
     history = operator.get(f"/api/v1/jobs/{jobs[0].pk}/history/").json()["results"]
     moved = next(row for row in history if row["event"] == "job.migrated")
     assert (moved["actor"], moved["data"]["cause"]) == (operator.user.username, "renamed")  # type: ignore[attr-defined]
+
+
+def test_more_jobs_than_one_request_moves_are_moved_by_the_workers(
+    operator: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moving, "MAX_AT_ONCE", 2)
+    definition = publish(document())
+    jobs = [submit(definition) for _ in range(3)]
+    drain()
+    publish(document("look"))
+    body = {"from": 1, "to": 2, "mapping": {"verify": "look"}, "dry_run": False}
+    started = post(operator, f"{CLAIM}migrate/", body)
+    assert (started.status_code, started.json()["total"]) == (202, 3)
+    assert set(Job.objects.values_list("version", flat=True)) == {1}
+    BulkRepairs().run_once()
+    assert set(Job.objects.values_list("version", flat=True)) == {2}
+    told = operator.get(started["Location"]).json()
+    assert (told["id"], told["verb"], told["progress"]["done"]) == (started.json()["repair"], "migrate", len(jobs))
+    several = post(operator, f"{CLAIM}migrate/", {**body, "to": 1, "from": [2, 3], "mapping": {}})
+    assert (several.status_code, several.json()["errors"][0]["code"]) == (422, "too_many")
 
 
 def test_one_job_is_moved_or_the_task_in_the_way_is_named(operator: APIClient) -> None:

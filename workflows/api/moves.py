@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from django.urls import reverse
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import PermissionDenied
@@ -13,12 +14,10 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from workflows import policy
-from workflows.engine.faults import Fault
-from workflows.models import JobStatus
-from workflows.operations import migrate
+from workflows.models import BulkRepair, JobStatus
+from workflows.operations import migrate, moving
 
 from .bodies import Body
-from .problems import invalid
 from .repairs import RepairView
 from .schema import problems
 from .serializers import JobSerializer
@@ -44,7 +43,7 @@ MIGRATE = Body(
         "reason": REASON,
         "status": {"type": "array", "items": {"enum": [str(status) for status in migrate.LIVE]}, "maxItems": 4},
         "correlation_id": {"type": "string", "maxLength": 200},
-        "jobs": {"type": "array", "items": {"type": "string", "format": "uuid"}, "maxItems": migrate.MAX_AT_ONCE},
+        "jobs": {"type": "array", "items": {"type": "string", "format": "uuid"}, "maxItems": moving.MAX_AT_ONCE},
     },
     required=("to",),
 )
@@ -75,6 +74,7 @@ class MigrationSerializer(serializers.Serializer[Any]):
     cannot = VerdictSerializer(many=True, required=False)
     moved = serializers.IntegerField(required=False)
     refused = VerdictSerializer(many=True, required=False)
+    repair = serializers.UUIDField(required=False, help_text="The repair of many that moves them.")
 
 
 class DefinitionMigrateView(APIView):
@@ -85,34 +85,40 @@ class DefinitionMigrateView(APIView):
     @extend_schema(
         operation_id="definitions_migrate",
         request=MIGRATE.openapi,
-        responses={200: MigrationSerializer, **problems(400, 413, 415, 422)},
+        responses={200: MigrationSerializer, 202: MigrationSerializer, **problems(400, 413, 415, 422)},
     )
     def post(self, request: Request, name: str) -> Response:
-        """Say what moving the live jobs to a version would do, or with `"dry_run": false` move up to 1,000 of them."""
+        """Say what moving the live jobs to a version would do, or with `"dry_run": false` move them.
+
+        More than 1,000 are moved by the workers: the answer is 202, and the repair at its `Location` tells how far
+        they are.
+        """
         if not policy.may_operate(request.user):
             raise PermissionDenied("Only operators move jobs.")
         body = MIGRATE.read(request)
         versions = body.get("from", [])
-        jobs = migrate.live_jobs(
-            name,
-            body["to"],
-            versions=versions if isinstance(versions, list) else [versions],
-            status=[JobStatus(status) for status in body.get("status", [])],
-            correlation_id=body.get("correlation_id", ""),
-            jobs=[uuid.UUID(job) for job in body.get("jobs", [])],
-        )
-        mapping = body.get("mapping", {})
-        dry = body.get("dry_run", True)
-        if dry:
-            found: Any = migrate.dry_run(name, body["to"], mapping, jobs)
-        else:
-            if jobs.count() > migrate.MAX_AT_ONCE:
-                detail = f"More than {migrate.MAX_AT_ONCE} jobs: narrow them, or use manage.py migrate_jobs."
-                raise invalid([Fault("/jobs", "too_many", detail)])
-            actor = request.user.get_username()
-            found = migrate.migrate_jobs(name, body["to"], mapping, jobs, actor=actor, reason=body.get("reason", ""))
-        fields = {field: getattr(found, field) for field in found.__slots__}
-        return Response(MigrationSerializer({**fields, "dry_run": dry}).data)
+        narrowed = {
+            "versions": versions if isinstance(versions, list) else [versions],
+            "status": [JobStatus(status) for status in body.get("status", [])],
+            "correlation_id": body.get("correlation_id", ""),
+            "jobs": [uuid.UUID(job) for job in body.get("jobs", [])],
+        }
+        to, mapping = body["to"], body.get("mapping", {})
+        if body.get("dry_run", True):
+            told = migrate.dry_run(name, to, mapping, migrate.live_jobs(name, to, **narrowed))
+            return Response(_shown(told, dry_run=True))
+        reason = body.get("reason", "")
+        done = moving.move_live_jobs(name, to, mapping, requested_by=request.user, reason=reason, **narrowed)
+        if isinstance(done, BulkRepair):
+            where = request.build_absolute_uri(reverse("api:repair", args=[done.pk]))
+            fields = {"workflow": name, "to": to, "total": done.summary["count"], "repair": done.pk, "dry_run": False}
+            return Response(MigrationSerializer(fields).data, status=202, headers={"Location": where})
+        return Response(_shown(done, dry_run=False))
+
+
+def _shown(found: migrate.DryRun | migrate.Moved, *, dry_run: bool) -> dict[str, Any]:
+    fields = {name: getattr(found, name) for name in found.__slots__}
+    return dict(MigrationSerializer({**fields, "dry_run": dry_run}).data)
 
 
 class JobMigrateView(RepairView):

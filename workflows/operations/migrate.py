@@ -40,7 +40,6 @@ from .exceptions import CannotMigrate, InvalidRequest, WrongState
 BATCH = 200
 EXAMPLES = 5
 MAX_EXAMINED = 10_000
-MAX_AT_ONCE = 1_000
 LIVE = (JobStatus.NEW, JobStatus.READY, JobStatus.PEND, JobStatus.FAIL)
 _APART = "\N{RIGHT-POINTING ANGLE BRACKET}"
 
@@ -127,7 +126,7 @@ def dry_run(workflow: str, to: int, mapping: Mapping[str, str], jobs: QuerySet[J
     Reads in portions of 200 and writes nothing. InvalidRequest where the version is unknown, or the mapping names tasks
     that the versions do not have.
     """
-    new = _checked(workflow, to, mapping, jobs)
+    new = check_request(workflow, to, mapping, jobs)
     result = DryRun(workflow, to, total=jobs.count())
     groups: dict[tuple[str, str, str], Verdict] = {}
     now = timezone.now()
@@ -161,7 +160,7 @@ def migrate_job(
     with transaction.atomic():
         job = lock_job(job_id)
         _check_job(job, to)
-        new = _checked(job.workflow, to, mapping or {}, Job.objects.filter(pk=job.pk))
+        new = check_request(job.workflow, to, mapping or {}, Job.objects.filter(pk=job.pk))
         old = get_definition(job.workflow, job.version)
         now = timezone.now()
         if job.signals:
@@ -192,7 +191,7 @@ def migrate_jobs(
 
     InvalidRequest as `dry_run`. Whoever must not wait narrows the jobs to 1,000 first.
     """
-    _checked(workflow, to, mapping, jobs)
+    check_request(workflow, to, mapping, jobs)
     result = Moved(workflow, to)
     groups: dict[tuple[str, str, str], Verdict] = {}
     for job, _ in _portions(jobs, None):
@@ -223,7 +222,7 @@ def _check_job(job: Job, to: int) -> None:
         raise WrongState(job, "A worker is at this job. Try again in a moment.")
 
 
-def _checked(workflow: str, to: int, mapping: Mapping[str, str], jobs: QuerySet[Job]) -> Definition:
+def check_request(workflow: str, to: int, mapping: Mapping[str, str], jobs: QuerySet[Job]) -> Definition:
     """The version to move to. InvalidRequest where it, or a task of the mapping, does not exist."""
     try:
         new = get_definition(workflow, to) if 0 < to < 2**31 else None
