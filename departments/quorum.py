@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from workflows.engine.durations import format_timestamp
@@ -54,7 +54,8 @@ def tally(item: WorkItem) -> dict[str, Any] | None:
     if not item.quorum:
         return None
     counts: Counter[str] = Counter(vote.outcome for vote in item.votes.all())
-    return {"veto": False, **item.quorum, "cast": counts.total(), "counts": dict(counts)}
+    rule = asdict(Quorum.read(item.quorum))
+    return {**rule, "cast": counts.total(), "counts": dict(counts)}
 
 
 def shown(vote: Vote) -> dict[str, Any]:
