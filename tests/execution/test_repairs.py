@@ -6,7 +6,7 @@ import pytest
 
 from tests.execution.jobs import chain, publish, register, submit
 from workflows.execution.worker import drain
-from workflows.models import Job, TaskRun
+from workflows.models import History, Job, TaskRun
 from workflows.operations import retry_job, skip_task
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -39,3 +39,18 @@ def test_a_transition_that_cannot_be_read_is_a_dead_letter_that_can_be_retried_a
     job = Job.objects.get(pk=job.pk)
     assert job.status == "DONE"
     assert TaskRun.objects.get(job=job, task="step2").status == "done"
+
+
+def test_a_job_that_ends_with_a_repair_is_done_once_in_its_history():
+    register("refuses", "AnswersFailed")
+    job = submit(publish(chain("ends", "refuses")))
+    drain()
+    skip_task(job.pk, "step1", actor="operator")
+    drain()
+    moves = History.objects.filter(job=job).exclude(to_status="").order_by("sequence")
+    assert [(row.event, row.to_status, row.actor) for row in moves] == [
+        ("job.submitted", "NEW", ""),
+        ("job.failed", "FAIL", ""),
+        ("task.skipped", "READY", "operator"),
+        ("job.done", "DONE", ""),
+    ]

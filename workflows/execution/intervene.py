@@ -109,16 +109,18 @@ def _read(job: Job, event: Event, now: datetime) -> _Progress:
 def _step(job: Job, progress: _Progress, actor: str) -> Step:
     """What is to be written. A job that is cancelled now has ended; any other is ready: the worker that claims it parks
     it, or finishes it."""
+    cancelled = progress.state.status == JobStatus.CANC
     return Step(
         as_claimed(job, progress.now),
         progress.definition,
         progress.state,
-        progress.records,
+        # That it is done, the worker says that finishes it.
+        [record for record in progress.records if cancelled or record.event != "job.done"],
         progress.commands,
         StepFacts(),
         progress.now,
         actor=actor,
-        target=JobStatus.CANC if progress.state.status == JobStatus.CANC else JobStatus.READY,
+        target=JobStatus.CANC if cancelled else JobStatus.READY,
         decided=progress.decided,
     )
 
