@@ -241,3 +241,14 @@ def test_a_join_inside_the_loop_waits_for_all_of_its_branches_again() -> None:
     assert (job.runnable, job.standing("j")) == (("c",), "pending")
     job.done("c")
     assert job.runnable == ("j",)
+
+
+def test_loops_in_loops_that_wait_for_nothing_are_stopped_by_name_and_go_on_when_a_person_says_so() -> None:
+    tasks = {name: {"type": "pass"} for name in "abc"}
+    inner, outer = (edge(one, two, loop={"max_iterations": 1_000_000}) for one, two in ("bb", "ca"))
+    job = Job(define(tasks, edge("a", "b"), edge("b", "c"), inner, outer))
+    assert job.state.error is not None
+    assert (job.status, job.state.error["name"], job.state.error["task"]) == ("FAIL", "LoopLimitExceeded", "b")
+    before = job.state.tasks["b"].iteration
+    job.retry("b")
+    assert job.state.tasks["b"].iteration > before

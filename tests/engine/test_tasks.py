@@ -215,3 +215,48 @@ def test_the_deadline_wins_over_what_is_due_after_it() -> None:
     job = Job(define({"a": {"type": "wait", "for": "PT2H"}}, timeout="PT1H"))
     job.wait(hours=5)
     assert (job.status, job.standing("a")) == ("FAIL", "waiting")
+
+
+def test_what_a_department_has_to_know_goes_with_the_request() -> None:
+    fields = {
+        "quorum": {"need": 2, "of": 3, "veto": True},
+        "constraints": {"not_initiator": True, "not_completed_by": ["a"]},
+        "escalate": [{"after": "P1D", "to": "leads", "priority": 90}],
+        "follow_up": "P1D",
+        "due": "P2D",
+    }
+    (command,) = Job(define({"a": human(**fields)})).commands
+    assert isinstance(command, OpenWork)
+    assert {name: getattr(command, name) for name in fields} == fields
+
+
+def test_an_external_task_that_nobody_answers_in_time_is_withdrawn_and_times_out() -> None:
+    job = Job(define({"a": {"type": "external", "queue": "bank", "timeout": "PT1H"}}))
+    job.wait(hours=1)
+    assert (job.commands, job.standing("a")) == ((WithdrawWork("a", 1, "timeout"),), "failed")
+
+
+def test_a_wait_that_is_longer_than_its_time_limit_times_out() -> None:
+    job = Job(define({"a": {"type": "wait", "for": "PT2H", "timeout": "PT1H"}}))
+    job.wait(hours=1)
+    assert job.state.error is not None
+    assert (job.state.error["name"], job.commands) == ("Timeout", ())
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("${1 / input.zero}", "Division by zero"),
+        ("${input.n % input.zero}", "Division by zero"),
+        ("${input.n / 0.0}", "Division by zero"),
+        ("${input.rows.map(x, input.rows.map(y, x + y))}", "too long"),
+        ("${input.n + input.text}", "has no meaning"),
+        ("${input.rows[5000]}", "input.rows[5000]"),
+    ],
+)
+def test_an_expression_that_comes_to_nothing_fails_its_task_by_name(expression: str, said: str) -> None:
+    given = {"n": 5, "zero": 0, "text": "x", "rows": list(range(900))}
+    job = Job(define({"a": {"type": "pass", "input": expression}}), given)
+    assert job.state.error is not None
+    assert (job.status, job.state.error["name"]) == ("FAIL", "ExpressionError")
+    assert said in str(job.state.error["cause"])

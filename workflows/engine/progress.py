@@ -46,6 +46,9 @@ from .state import (
     TaskState,
 )
 
+MAX_STARTS = 10_000
+"""Tasks without a worker that one decision starts: loops in loops must not keep a worker for hours."""
+
 
 class Progress:
     """One decision in the making."""
@@ -66,6 +69,7 @@ class Progress:
         self.commands: list[Command] = []
         self.records: list[Record] = []
         self.queue: deque[str] = deque()
+        self.started = 0
 
     def freeze(self) -> JobState:
         """The new state."""
@@ -126,6 +130,11 @@ class Progress:
             # A loop that was taken meanwhile may have withdrawn it.
             if self.tasks[name].status != READY:
                 continue
+            self.started += 1
+            if self.started > MAX_STARTS:
+                cause = f"More than {MAX_STARTS} tasks ran by themselves at a stretch; let a loop wait for something."
+                self.stop(name, "LoopLimitExceeded", cause)
+                return
             try:
                 starting.start(self, name)
             except ExpressionError as error:
@@ -322,6 +331,13 @@ class Progress:
         task = self.tasks[name]
         self.record("task.failed", name, error=error, cause=cause, output=task.output, outcome=task.outcome)
         compensation.after_failure(self, {"name": error, "cause": cause, "task": name})
+
+    def stop(self, name: str, error: str, cause: str) -> None:
+        """The task fails, and with it the job, whatever else could go on."""
+        self.bury(name, error, cause)
+        if self.phase == "active":  # its failure may be what the others are undone for
+            self.failure = {"name": error, "cause": cause, "task": name}
+            self.phase = "failed"
 
     def _mark_failed(
         self, name: str, error: str, cause: str, keep: bool, caught: bool = False, loop: int | None = None

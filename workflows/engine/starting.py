@@ -89,10 +89,7 @@ def _start_emit(progress: Progress, task: Task) -> None:
 def _start_fail(progress: Progress, task: Task) -> None:
     error = task.error or "Failed"
     cause = "" if task.cause is None else as_text(task.cause.evaluate(progress.names()))
-    progress.bury(task.name, error, cause)
-    if progress.phase == "active":  # its failure may be what the others are undone for
-        progress.failure = {"name": error, "cause": cause, "task": task.name}
-        progress.phase = "failed"
+    progress.stop(task.name, error, cause)
 
 
 def _start_wait(progress: Progress, task: Task) -> None:
