@@ -76,7 +76,7 @@ class EventAdmin(JobSearch, ReadOnlyAdmin):
     list_select_related = ("received_by",)
     show_full_result_count = False
     search_help_text = "An id, or a correlation key."
-    search_texts = ("key", "event_id")
+    search_texts = ("key",)
     inlines = (WokeInline, StartedInline)
     fields = (
         *("id", "source", "event_id", "type", "key", "subject", "time", "content", "received_at", "received_by"),
@@ -171,9 +171,9 @@ class MessageAdmin(JobSearch, ReadOnlyAdmin):
     list_filter = (("published_at", admin.EmptyFieldListFilter),)
     list_select_related = ("job",)
     show_full_result_count = False
-    search_help_text = "An id of a message or of a job, or a type."
+    search_help_text = "The id of a message or of a job, or a job's reference."
     search_columns = ("pk", "job_id")
-    search_texts = ("type",)
+    search_texts = ("job__correlation_id",)
     fields = (
         "id",
         "job",

@@ -52,6 +52,9 @@ class Event(models.Model):
         indexes = [
             models.Index(fields=["type", "key", "expires_at"], name="event_type_key"),
             models.Index(fields=["id"], condition=Q(handled_at__isnull=True), name="event_unhandled"),
+            # What operators ask for: the events of one case, and those that need them; the newest first.
+            models.Index(fields=["key", "id"], condition=~Q(key=""), name="event_key"),
+            models.Index(fields=["id"], condition=~Q(error=""), name="event_failed"),
             models.Index(fields=["expires_at"], name="event_expires"),
         ]
 
