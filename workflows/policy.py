@@ -5,6 +5,7 @@
 | submit    | every active user                                                                                 |
 | see a job | who submitted it, operators, superusers; by a registered rule, members of a department it asked;   |
 |           | who sees the job that waits for it                                                                |
+| see event | who sent it, or submitted the job that emitted it; operators, superusers                           |
 | operate   | superusers and holders of `workflows.operate_job`: the group `operators` has it                   |
 | configure | superusers and holders of `workflows.add_definition`: the group `configurators` has it            |
 """

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from datetime import timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -216,9 +219,35 @@ def test_subscriptions_and_schemas_are_made_by_script_and_kept_as_they_are(ship:
         create(Subscription(), row)
     with pytest.raises(InvalidSubmission) as caught:
         subscribe([{"name": "b", "type": "t", "workflow": "ship"}, {"name": "c", "type": "t", "workflow": "no"}])
-    assert [fault.pointer for fault in caught.value.faults] == ["/workflow"]
+    assert [fault.pointer for fault in caught.value.faults] == ["/1/workflow"]
     assert not Subscription.objects.filter(name="b").exists(), "all or none"
     assert [done.change for done in describe([{"type": "t", "schema": {"type": "object"}}])] == ["created"]
+
+
+def test_the_command_makes_what_its_files_say_and_names_what_is_wrong_with_them(ship: Any, tmp_path: Any) -> None:
+    def run(rows: Any, *options: str, schemas: bool = False) -> str:
+        path = tmp_path / "rows.json"
+        path.write_text(rows if isinstance(rows, str) else json.dumps(rows), encoding="utf-8")
+        out = StringIO()
+        call_command("subscribe", *(["--schemas"] if schemas else []), str(path), *options, stdout=out)
+        return out.getvalue()
+
+    row = {"name": "a", "type": "order.placed", "workflow": "ship"}
+    assert run([row]) == "created  subscription a\n"
+    assert run([row]) == "kept     subscription a\n"
+    assert run([row], "--replace") == "replaced subscription a\n"
+    assert run([{"type": "t", "schema": {"type": "object"}}], schemas=True) == "created  event schema t\n"
+    for rows, says in (
+        ("{", "cannot be read"),
+        ({}, "holds no list"),
+        ([{"type": "t"}], "/0/name is required"),
+        ([row, "b"], "/1/name is required"),
+        ([{**row, "save": 1}], "/0/save is not expected"),
+        ([{**row, "name": "b", "when": "event."}], "/0/when"),
+    ):
+        with pytest.raises(CommandError, match=says):
+            run(rows)
+    assert list(Subscription.objects.values_list("name", flat=True)) == ["a"]
 
 
 # ---- schemas --------------------------------------------------------------------------------------------------------

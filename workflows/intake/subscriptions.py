@@ -109,7 +109,7 @@ class Configured:
 def subscribe(rows: Sequence[Mapping[str, Any]], *, replace: bool = False) -> list[Configured]:
     """Make every subscription, or none. A name that has a row keeps it as it is, unless `replace`.
 
-    Raises InvalidSubmission with the faults of the first that could never start a job.
+    Raises InvalidSubmission with the faults of the first that could never start a job, below its index.
     """
     return _configure(Subscription, "name", rows, replace)
 
@@ -122,18 +122,27 @@ def describe(rows: Sequence[Mapping[str, Any]], *, replace: bool = False) -> lis
 def _configure(
     model: type[models.Model], key: str, rows: Sequence[Mapping[str, Any]], replace: bool
 ) -> list[Configured]:
-    done = []
     with transaction.atomic():
-        for row in rows:
-            present = model._default_manager.filter(**{key: row[key]}).first()
-            if present is None:
-                done.append(Configured(create(model(), row), "created"))
-            elif replace:
-                change(present, row)
-                done.append(Configured(present, "replaced"))
-            else:
-                done.append(Configured(present, "kept"))
-    return done
+        return [_configured(model, key, row, f"/{index}", replace) for index, row in enumerate(rows)]
+
+
+def _configured(model: type[models.Model], key: str, row: Mapping[str, Any], at: str, replace: bool) -> Configured:
+    if not isinstance(row, Mapping) or not isinstance(row.get(key), str):
+        raise InvalidSubmission([Fault(f"{at}/{key}", "required", "is required")])
+    known = {field.name for field in model._meta.concrete_fields if not field.primary_key}
+    unknown = [Fault(f"{at}/{name}", "unknown_field", "is not expected") for name in row if name not in known]
+    if unknown:
+        raise InvalidSubmission(unknown)
+    present = model._default_manager.filter(**{key: row[key]}).first()
+    if present is not None and not replace:
+        return Configured(present, "kept")
+    try:
+        if present is None:
+            return Configured(create(model(), row), "created")
+        change(present, row)
+    except InvalidSubmission as error:
+        raise InvalidSubmission(Fault(at + fault.pointer, fault.code, fault.detail) for fault in error.faults) from None
+    return Configured(present, "replaced")
 
 
 def create(row: models.Model, values: Mapping[str, Any]) -> models.Model:
