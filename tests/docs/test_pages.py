@@ -56,7 +56,8 @@ def prints(expected: str) -> re.Pattern[str]:
     "name",
     [
         *("examples/insurance-claim.md", "examples/order.md"),
-        *("examples/shop-orchestrated.md", "examples/shop-choreographed.md", "events.md"),
+        *("examples/shop-orchestrated.md", "examples/shop-choreographed.md", "events.md", "versions.md"),
+        *("schedules.md", "calendars.md", "human-tasks.md", "repairs.md"),
     ],
 )
 def test_every_command_of_the_page_does_what_the_page_says(name: str, server: Running, tmp_path: Path) -> None:
