@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 
 import pytest
@@ -295,3 +296,41 @@ def test_the_number_of_queries_is_the_same_for_ten_jobs_and_a_thousand(olga):
         counts.append(len(queries))
     assert found.summary["count"] == 1000
     assert counts[0] == counts[1] <= 16
+
+
+def test_two_workers_carry_out_one_repair_and_no_job_is_repaired_twice(definition, olga):
+    jobs = failed(definition, 30)
+    found = bulk.preview("retry", {"error": "Refused"}, requested_by=olga)
+    bulk.start(found.pk, requested_by=olga)
+    begin = threading.Barrier(2)
+
+    def work():
+        begin.wait(20)
+        try:
+            bulk.BulkRepairs().run_once()
+        finally:
+            connection.close()
+
+    workers = [threading.Thread(target=work) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    while BulkRepair.objects.get(pk=found.pk).status == "running":
+        bulk.BulkRepairs().run_once()
+    assert bulk.progress(found) == {"waiting": 0, "done": 30, "refused": 0, "total": 30}
+    repaired = History.objects.filter(event="task.retried").values_list("job", flat=True)
+    assert sorted(repaired) == sorted(job.pk for job in jobs)
+
+
+def test_many_jobs_are_suspended_and_resumed(definition, olga):
+    jobs = [submit(definition) for _ in range(3)]
+    for verb, hold in (("suspend", "suspended"), ("resume", "")):
+        found = bulk.preview(verb, {"workflow": "refused"}, requested_by=olga, first_alone=True)
+        assert (found.summary["count"], found.summary["refused"]) == (3, 0)
+        bulk.start(found.pk, requested_by=olga)
+        for _ in range(3):
+            bulk.BulkRepairs().run_once()
+        assert BulkRepair.objects.get(pk=found.pk).status == "done"
+        assert set(Job.objects.values_list("hold", flat=True)) == {hold}
+    assert statuses(jobs) == ["NEW"] * 3
