@@ -413,7 +413,9 @@ def _likeness(one: Mapping[str, Json], other: Mapping[str, Json]) -> float:
     if not keys:
         return 0.0
     same = sum(key in one and key in other and canonical(one[key]) == canonical(other[key]) for key in keys)
-    return same / len(keys)
+    # People know a task by its title, so an equal one weighs as much as two fields.
+    titled = 2 if "title" in one and one["title"] == other.get("title") else 0
+    return (same + titled) / (len(keys) + titled)
 
 
 def _of_transitions(old: Mapping[str, Json], new: Mapping[str, Json], renamed: Mapping[str, str]) -> Iterator[Change]:
