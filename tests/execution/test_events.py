@@ -75,7 +75,7 @@ def test_an_event_wakes_the_task_that_waits_for_it_and_is_its_output(waits: Any)
     drain()
     assert (status_of(job), outputs(job)) == ("DONE", [{"amount": 7}])
     waiter = EventWaiter.objects.get()
-    assert (waiter.event, waiter.closed_at is not None) == (event, True)
+    assert (waiter.event, waiter.closed_at is not None, waiter.event.used) == (event, True, True)
     row = History.objects.get(job=job, event="event.received")
     assert row.data == {"event": str(event.pk), "type": "paid", "key": "A-1", "source": "/bank"}
 

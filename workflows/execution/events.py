@@ -130,7 +130,15 @@ def _wake(waiter: EventWaiter) -> bool:
         except JobFinished:
             event = None
         EventWaiter.objects.filter(pk=waiter.pk).update(event=event, closed_at=Now())
-        return event is not None
+        if event is None:
+            return False
+        use(event)
+        return True
+
+
+def use(event: Event) -> None:
+    """Remember that something came of an event, in the transaction in which it does: such an event is not pruned."""
+    Event.objects.filter(pk=event.pk, used=False).update(used=True)
 
 
 class Waiters:

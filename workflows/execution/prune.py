@@ -44,7 +44,7 @@ class Pruner:
 
 
 def _unneeded_events() -> QuerySet[Event]:
-    """Expired events that no waiter got and that started no job: those belong to the history of their jobs."""
-    expired = Event.objects.filter(expires_at__lt=Now() - KEEP_EVENTS, handled_at__isnull=False)
+    """Expired events that woke nobody and started nothing: the others belong to the history of their jobs."""
+    expired = Event.objects.filter(used=False, expires_at__lt=Now() - KEEP_EVENTS, handled_at__isnull=False)
     seen_to = Q(error="") | Q(expires_at__lt=Now() - KEEP_FAILED_EVENTS)
-    return expired.filter(seen_to, waiters__isnull=True, runs__isnull=True).order_by("expires_at")
+    return expired.filter(seen_to).order_by("expires_at")

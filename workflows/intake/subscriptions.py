@@ -16,6 +16,7 @@ from workflows.engine.expressions import compiled
 from workflows.engine.faults import Fault
 from workflows.engine.jsonvalue import check_json
 from workflows.engine.templates import Template, as_text
+from workflows.execution.events import use
 from workflows.execution.respond import add_history
 from workflows.models import Event, EventSchema, Subscription, SubscriptionRun
 
@@ -83,6 +84,7 @@ def _start(subscription: Subscription, event: Event) -> None:
         with transaction.atomic():
             job = submit_job(submission, submitted_by=event.received_by).job
             SubscriptionRun.objects.create(event=event, subscription=subscription.name, job=job)
+            use(event)
             told = {"subscription": subscription.name, "event": str(event.pk), "type": event.type}
             add_history(job.pk, "subscription.started", actor="", data=told)
     except IntegrityError:

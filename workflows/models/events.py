@@ -44,6 +44,9 @@ class Event(models.Model):
     refused = models.BooleanField(
         default=False, help_text="Its data breaks the schema of its type: it wakes nobody and starts nothing."
     )
+    used = models.BooleanField(
+        default=False, help_text="It woke a task or started a job, and is kept with their history."
+    )
     error = models.TextField(blank=True, help_text="Why it was refused, or could not start a subscribed workflow.")
 
     class Meta:
@@ -55,7 +58,8 @@ class Event(models.Model):
             # What operators ask for: the events of one case, and those that need them; the newest first.
             models.Index(fields=["key", "id"], condition=~Q(key=""), name="event_key"),
             models.Index(fields=["id"], condition=~Q(error=""), name="event_failed"),
-            models.Index(fields=["expires_at"], name="event_expires"),
+            # What is pruned once it has expired.
+            models.Index(fields=["expires_at"], condition=Q(used=False), name="event_expires"),
         ]
 
     def __str__(self) -> str:
