@@ -54,6 +54,7 @@ from workflows.engine.events import (
 )
 from workflows.engine.exceptions import InvalidDefinition
 from workflows.engine.graph import Graph
+from workflows.engine.migration import migrate
 from workflows.engine.state import DEAD, READY, SKIPPED, SPENT, TAKEN, WAITING, JobState
 
 QUIET: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.filter_too_much]}
@@ -490,6 +491,13 @@ class AnyJob(RuleBasedStateMachine):
     def somebody_takes_it_all_back(self, often: bool) -> None:
         if often:
             self.server.repair(CancelRequested("ann", "all of it", compensate=True))
+
+    @rule(often=by_chance)
+    def somebody_moves_it_to_the_version_it_is_on(self, often: bool) -> None:
+        if often and not self.server.own:
+            moved = migrate(self.server.definition, self.server.definition, self.server.base, {}, self.server.now)
+            assert canonical(moved.state) == canonical(self.server.base)
+            assert not (moved.commands or moved.records)
 
     # ---- what always holds ----
 
