@@ -497,7 +497,7 @@ class AnyJob(RuleBasedStateMachine):
         if often and not self.server.own:
             moved = migrate(self.server.definition, self.server.definition, self.server.base, {}, self.server.now)
             assert canonical(moved.state) == canonical(self.server.base)
-            assert not (moved.commands or moved.records)
+            assert (moved.commands, moved.records) == ((), ())
 
     # ---- what always holds ----
 
