@@ -117,6 +117,15 @@ def test_steps_come_one_after_the_other_and_never_lower_a_priority(people: Peopl
     assert History.objects.filter(event="item.escalated").count() == 4
 
 
+def test_a_step_that_another_worker_has_carried_out_is_not_followed_by_one_that_is_not_due(people: People) -> None:
+    later = timezone.now() + timedelta(hours=1)
+    item = due_item(people, {}, escalated_at=None)
+    WorkItem.objects.filter(pk=item.pk).update(escalations=[{"at": format_timestamp(later)}], escalate_at=later)
+    assert escalation._escalate(item.pk, item.job_id) == 0
+    item.refresh_from_db()
+    assert (item.version, item.escalated_at) == (1, None)
+
+
 def test_what_is_decided_is_not_escalated(people: People) -> None:
     item = due_item(people, {})
     actions.complete(item.pk, people.member, "approve")

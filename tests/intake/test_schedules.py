@@ -315,6 +315,17 @@ def test_a_backfill_starts_what_was_missed_and_not_what_was_started() -> None:
     assert ScheduleRun.objects.filter(backfill__isnull=False).count() == 3
 
 
+def test_a_due_time_that_was_made_up_for_already_is_not_started_again(clock: Clock) -> None:
+    schedule = hourly()
+    clock.move(hours=1)
+    due = clock.now.replace(minute=0, second=0)
+    ScheduleRun.objects.create(schedule=schedule, due_at=due, result="started")
+    assert tick() == 0
+    schedule.refresh_from_db()
+    assert (schedule.next_at, schedule.error) == (due + timedelta(hours=1), "")
+    assert runs(schedule) == [("13:00", "started")]
+
+
 def test_a_backfill_does_not_hold_up_what_is_due(clock: Clock) -> None:
     schedule = hourly(overlap="skip")
     schedules.backfill(schedule.pk, NOW - timedelta(hours=2), NOW)
