@@ -8,7 +8,7 @@ ARGS   ?=
 LOG    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test properties check lock bench bench-engine bench-map real-log clean
+.PHONY: help run test properties check lock bench bench-engine bench-map bench-priority real-log clean
 
 help: ## Say what there is
 	@echo "make run                 start the server with its examples; Ctrl-C stops all of it"
@@ -17,6 +17,7 @@ help: ## Say what there is
 	@echo "make check               lint, types, architecture, deployment checks, missing migrations"
 	@echo "make bench               measure against a hand-written queue on the same database"
 	@echo "make bench-engine        what a step and a publish cost, for 10, 100 and 1,000 tasks"
+	@echo "make bench-priority      100,000 jobs of mixed priority: who is claimed when, and who waits how long"
 	@echo "make bench-map           measure a map of 10,000 items: its rate, and the memory of the workers"
 	@echo "make real-log LOG=path   replay an XES log of a real office, and compare what comes out"
 	@echo "make lock                compile requirements*.in into the pinned files"
@@ -58,6 +59,9 @@ bench: $(VENV)/.installed-dev
 
 bench-engine: $(VENV)/.installed-dev
 	@$(PY) -m benchmarks.engine
+
+bench-priority: $(VENV)/.installed-dev
+	@$(PY) -m benchmarks.priority $(ARGS)
 
 bench-map: $(VENV)/.installed-dev
 	@$(PY) -m benchmarks.map $(ARGS)

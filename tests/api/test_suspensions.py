@@ -10,7 +10,7 @@ import pytest
 from tests.execution.jobs import chain, publish, register, submit
 from workflows.execution import gates
 from workflows.execution.worker import drain
-from workflows.models import Job, Suspension
+from workflows.models import Job, ServiceRun, Suspension
 
 pytestmark = pytest.mark.django_db
 
@@ -105,3 +105,13 @@ def test_nobody_else_sees_or_changes_suspensions(client: Any, configurator: Any)
         ):
             assert answer.status_code == 403
     assert not Suspension.objects.exists()
+
+
+def test_the_metrics_say_how_many_are_held_by_what_and_what_was_found(operator: Any) -> None:
+    definition = publish(chain("one", "echo"))
+    for hold in ("resource:bank", "resource:bank", "suspended"):
+        submit(definition, hold=hold)
+    ServiceRun.objects.create(name="stranded", counts={"no_wake_up": 2})
+    text = operator.get("/metrics").content.decode()
+    assert 'workflow_jobs_held{hold="resource:bank"} 2' in text
+    assert 'workflow_findings{check="no_wake_up"} 2' in text

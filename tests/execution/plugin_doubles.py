@@ -190,3 +190,16 @@ class Waits(Plugin):
         self.began.set()
         self.go_on.wait(20)
         return Completed({"fence": context.fence})
+
+
+class Marks(Plugin):
+    """Notes in a file when it begins and when it ends, by the clock that all processes of a machine share."""
+
+    def run(self, context: StepContext) -> None:
+        self._mark(f"begin {context.job_id} {os.getpid()}")
+        time.sleep(self.configuration.get("seconds", 0))
+        self._mark(f"end {context.job_id} {os.getpid()}")
+
+    def _mark(self, text: str) -> None:
+        with open(self.configuration["file"], "a", encoding="ascii") as file:
+            file.write(f"{time.monotonic()} {text}\n")

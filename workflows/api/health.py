@@ -17,8 +17,9 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from workflows import policy
-from workflows.models import Job, JobStatus, Worker
+from workflows.models import Job, JobStatus, ServiceRun, Worker
 from workflows.operations.letters import open_counts
+from workflows.operations.stranded import Stranded
 
 WORKER_SEEN_WITHIN = timedelta(seconds=60)
 
@@ -107,6 +108,12 @@ def _metrics() -> list[str]:
     lines += ["# HELP workflow_dead_letters Failures that wait for a person.", "# TYPE workflow_dead_letters gauge"]
     for plugin, error, count in open_counts():
         lines.append(f'workflow_dead_letters{{plugin="{_label(plugin)}",error="{_label(error)}"}} {count}')
+    lines += ["# HELP workflow_jobs_held Jobs that are held, by what.", "# TYPE workflow_jobs_held gauge"]
+    held = Job.objects.held().order_by().values_list("hold").annotate(Count("pk"))
+    lines += [f'workflow_jobs_held{{hold="{_label(hold)}"}} {count}' for hold, count in sorted(held)]
+    lines += ["# HELP workflow_findings What `verify` found last.", "# TYPE workflow_findings gauge"]
+    found = ServiceRun.objects.filter(name=Stranded.name).values_list("counts", flat=True).first() or {}
+    lines += [f'workflow_findings{{check="{_label(check)}"}} {count}' for check, count in sorted(found.items())]
     return lines
 
 
