@@ -171,16 +171,33 @@ def test_a_map_starts_a_child_for_each_item_and_gives_them_the_names_they_read()
     tasks = {"r": plugin(), "x": plugin(), "a": mapped(inner, max_concurrency=4, tolerated_failures=2)}
     job = Job(define(tasks, edge("r", "a"), edge("x", "a")), {"items": ["p", "q"], "who": "ann"})
     job.done("x", {"secret": 1})
-    job.done("r", {"rate": 2})
+    job.done("r", {"rate": 2, "rest": "long"})
     command = started(job)
     assert (command.kind, command.items) == ("map", ("p", "q"))
     assert (command.max_concurrency, command.tolerated_failures) == (4, 2)
-    assert command.names == {
-        "input": {"items": ["p", "q"], "who": "ann"},
-        "tasks": {"r": {"output": {"rate": 2}, "outcome": None, "error": None}},
-    }
+    assert command.names == {"input": {"who": "ann"}, "tasks": {"r": {"output": {"rate": 2}}}}
     job.children("a", [1, 2])
     assert (job.status, job.state.output) == ("DONE", [1, 2])
+
+
+@pytest.mark.parametrize(
+    ("reads", "names"),
+    [
+        ("${input}", {"input": {"a": {"b": 1, "c": 2}, "l": [1, 2]}}),
+        ("${input.a.b} ${input.a}", {"input": {"a": {"b": 1, "c": 2}}}),
+        ("${input.l[1]}", {"input": {"l": [1, 2]}}),
+        ("${has(input.x) ? input.x : 0}", {"input": {}}),
+        ("${job.priority}", {"job": {"id": "job-1", "created_at": "2030-01-01T12:00:00Z", "priority": 50}}),
+        ("${item} ${index} text", {}),
+    ],
+)
+def test_children_are_given_what_they_read_and_nothing_else(reads: str, names: dict[str, Any]) -> None:
+    given = {"a": {"b": 1, "c": 2}, "l": [1, 2]}
+    job = Job(define({"a": mapped(plugin(input=reads), items=[1])}), given)
+    assert started(job).names == names
+    item = child(job.definition, "a", {**names, "item": 1, "index": 0})
+    whole = child(job.definition, "a", {"input": given, **names, "item": 1, "index": 0})
+    assert step_input(item.definition, item.state, "a") == step_input(whole.definition, whole.state, "a")
 
 
 def test_a_map_over_an_empty_list_is_done_at_once() -> None:

@@ -47,7 +47,7 @@ class Expression:
         self._direct = syntax.path_of(self._tree)
         self._has_macro = syntax.contains(self._tree, "macro")
         self._is_costly = self._has_macro or syntax.contains(self._tree, "call", "matches")
-        self._wanted = _as_tree(self.paths)
+        self._wanted = as_tree(self.paths)
         try:
             self._program = cel.compile(syntax.write(self._tree))
         except _LIBRARY_ERRORS as error:
@@ -130,7 +130,8 @@ Wanted = dict[Any, Any]
 """A tree of the keys to hand over; an empty one stands for the whole value."""
 
 
-def _as_tree(paths: tuple[Path, ...]) -> Wanted:
+def as_tree(paths: tuple[Path, ...]) -> Wanted:
+    """The paths as one tree of keys, for whoever hands over what they read and nothing else."""
     tree: Wanted = {}
     whole: set[Path] = set(paths)
     for path in paths:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 from .contract import Json
 from .definition import Definition
 from .durations import format_timestamp, parse_timestamp
+from .expressions import Wanted, as_tree
 from .state import JobState, TaskState
 from .syntax import Path
 
@@ -63,24 +64,21 @@ def _with_times(names: Mapping[str, Json]) -> Mapping[str, Any]:
     return {**names, "job": {**names["job"], "created_at": parse_timestamp(names["job"]["created_at"])}}
 
 
-def captured(names: Mapping[str, Any], paths: Iterable[Path]) -> dict[str, Json]:
-    """What of `names` the given paths read, as JSON: what a fragment is given on its way.
+def captured(names: Mapping[str, Any], paths: tuple[Path, ...]) -> dict[str, Json]:
+    """What of `names` the given paths read, as JSON: what a fragment is given on its way, and kept once for all items.
 
-    Whole values are taken for `input`, `item` and `job`, and for `tasks` only those that are named. What is missing
-    stays missing, for the expression to stumble on.
+    What is missing stays missing, for the expression to stumble on.
     """
-    found: dict[str, Json] = {}
-    for root, *rest in paths:
-        if not isinstance(root, str) or root not in names:
-            continue
-        if root == "tasks":
-            name = rest[0] if rest else None
-            if isinstance(name, str) and name in names["tasks"]:
-                found.setdefault("tasks", {})[name] = dict(names["tasks"][name])
-        elif root == "job":
-            moment = names["job"]["created_at"]
-            created_at = format_timestamp(moment) if isinstance(moment, datetime) else moment
-            found["job"] = {**names["job"], "created_at": created_at}
-        else:
-            found[root] = names[root]
+    found = {root: _read(names[root], wanted) for root, wanted in as_tree(paths).items() if root in names}
+    if "job" in found:
+        moment = names["job"]["created_at"]
+        created_at = format_timestamp(moment) if isinstance(moment, datetime) else moment
+        found["job"] = {**names["job"], "created_at": created_at}
     return found
+
+
+def _read(value: Any, wanted: Wanted) -> Json:
+    """The wanted members of nested objects; of a list that is read at some places, the whole list."""
+    if not wanted or not isinstance(value, Mapping):
+        return value
+    return {key: _read(value[key], inner) for key, inner in wanted.items() if key in value}
