@@ -17,7 +17,7 @@ class WorkflowsConfig(AppConfig):
         from workflows.intake.events import EventHandler, handle_event
         from workflows.intake.scheduler import Scheduler
         from workflows.messaging.inbox import register_handler
-        from workflows.operations.bulk import BulkRepairs
+        from workflows.operations.bulk import BulkRepairs, ForgottenPreviews
         from workflows.operations.stranded import Stranded
         from workflows.operations.waits import WaitStatistics
 
@@ -25,6 +25,7 @@ class WorkflowsConfig(AppConfig):
         register_service(EventHandler())
         register_service(Scheduler())
         register_service(BulkRepairs())
+        register_service(ForgottenPreviews(), once=True)
         register_service(Stranded(), once=True)
         register_service(WaitStatistics(), once=True)
         # Sent for every application: the departments' permissions are there only after theirs.

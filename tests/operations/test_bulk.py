@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+from datetime import timedelta
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from tests.execution.jobs import chain, publish, register, submit
 from tests.factories import UserFactory
@@ -334,3 +336,13 @@ def test_many_jobs_are_suspended_and_resumed(definition, olga):
         assert BulkRepair.objects.get(pk=found.pk).status == "done"
         assert set(Job.objects.values_list("hold", flat=True)) == {hold}
     assert statuses(jobs) == ["NEW"] * 3
+
+
+def test_a_preview_that_nobody_started_is_forgotten_after_a_day(definition, olga):
+    failed(definition, 2)
+    old, new, started = (bulk.preview("cancel", {"workflow": "refused"}, requested_by=olga) for _ in range(3))
+    bulk.start(started.pk, requested_by=olga)
+    yesterday = timezone.now() - timedelta(days=1, minutes=1)
+    BulkRepair.objects.filter(pk__in=[old.pk, started.pk]).update(created_at=yesterday)
+    assert bulk.ForgottenPreviews().run_once() == {"previews": 1}
+    assert set(BulkRepair.objects.values_list("pk", flat=True)) == {new.pk, started.pk}

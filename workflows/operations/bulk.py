@@ -10,6 +10,7 @@ import logging
 import time
 import uuid
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, connection, transaction
@@ -36,6 +37,8 @@ EXAMPLES = 20
 BATCH = 100
 SECONDS = 2.0
 """How long one round of the service may take: it runs between two jobs of a worker."""
+
+KEEP_PREVIEWS = timedelta(days=1)
 
 Status = BulkRepair.Status
 Verdict = BulkRepairItem.Verdict
@@ -184,6 +187,26 @@ class BulkRepairs:
             if time.monotonic() > until:
                 break
         return {"jobs": repaired}
+
+
+class ForgottenPreviews:
+    """Removes previews that nobody started within a day: what they show is no longer so."""
+
+    name = "forgotten_previews"
+    every_seconds = 600.0
+
+    def run_once(self) -> dict[str, int]:
+        """Remove up to ten of them, with their choice; answer how many."""
+        old = BulkRepair.objects.filter(status=Status.PREVIEW, created_at__lt=Now() - KEEP_PREVIEWS).order_by("id")
+        removed = 0
+        for bulk in old[:10]:
+            # Only while it is still one: it may be started at this moment.
+            with transaction.atomic():
+                held = BulkRepair.objects.select_for_update().filter(pk=bulk.pk, status=Status.PREVIEW).first()
+                if held is not None:
+                    held.delete()
+                    removed += 1
+        return {"previews": removed}
 
 
 def carry_out(bulk: BulkRepair, until: float) -> int:
