@@ -141,6 +141,12 @@ def test_order_counts_where_the_first_that_holds_is_taken() -> None:
         assert [change.sentence for change in found] == sentences
 
 
+def test_the_order_of_retriers_counts_for_the_first_that_matches_wins() -> None:
+    policies = [{"errors": ["Away"], "max_attempts": 9}, {"errors": ["*"]}]
+    found = differences(document({"a": plugin(retry=policies)}), document({"a": plugin(retry=policies[::-1])}))
+    assert [change.sentence for change in found] == ["a: order of the retriers changed."]
+
+
 def test_a_change_points_at_its_places() -> None:
     new = copy.deepcopy(CLAIM)
     new["tasks"]["verify"] |= {"due": "P5D", "department": "other"}

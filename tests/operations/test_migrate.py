@@ -13,8 +13,8 @@ from tests.factories import DepartmentFactory
 from workflows.engine.events import Responded
 from workflows.execution.respond import signal_job
 from workflows.execution.worker import drain
-from workflows.models import History, Job, TaskRun
-from workflows.operations import migrate
+from workflows.models import DeadLetter, History, Job, TaskRun
+from workflows.operations import cancel_job, migrate, retry_job
 from workflows.operations.exceptions import CannotMigrate, InvalidRequest, WrongState
 from workflows.operations.replay import replay_job
 
@@ -121,9 +121,7 @@ def test_a_new_job_and_a_failed_one_move_too() -> None:
     assert move(new, 4).status == "NEW"
     for job in (failed, new):
         assert_replays(job)
-    from workflows import operations
-
-    operations.retry_job(failed.pk, actor="ann")
+    retry_job(failed.pk, actor="ann")
     drain()
     failed.refresh_from_db()
     assert (failed.status, failed.version) == ("DONE", 4)
@@ -213,3 +211,40 @@ def test_a_worker_that_still_believes_it_holds_the_job_can_write_no_more() -> No
     fence = Job.objects.get(pk=job.pk).fence
     publish(document(after="parks"))
     assert move(job, 2).fence > fence
+
+
+def test_a_dead_letter_keeps_waiting_under_the_new_name_of_its_task_and_is_resolved_by_a_retry() -> None:
+    definition = publish({"name": "claim", "tasks": {"a": {"type": "plugin", "plugin": "raises"}}})
+    job = submit(definition)
+    drain()
+    publish({"name": "claim", "tasks": {"b": {"type": "plugin", "plugin": "echo"}}})
+    assert move(job, 2, a="b").status == "FAIL"
+    letter = DeadLetter.objects.get(job=job)
+    assert (letter.task, letter.resolved_at) == ("b", None)
+    retry_job(job.pk, actor="ann")
+    drain()
+    job.refresh_from_db()
+    assert job.status == "DONE"
+    assert DeadLetter.objects.get(job=job).resolution == "retried"
+    assert_replays(job)
+
+
+def test_what_was_done_before_a_move_is_undone_after_it_under_its_new_name() -> None:
+    def undoable(task: str, ask: str) -> dict[str, Any]:
+        tasks = {
+            task: {"type": "plugin", "plugin": "echo", "compensate": "echo"},
+            ask: {"type": "human", "department": "claims"},
+        }
+        return {"name": "claim", "tasks": tasks, "transitions": [{"from": task, "to": ask}]}
+
+    job = submit(publish(undoable("book", "ask")), {"n": 1})
+    drain()
+    publish(undoable("ask", "look"))
+    move(job, 2, book="ask", ask="look")
+    cancel_job(job.pk, actor="ann", compensate=True)
+    drain()
+    job.refresh_from_db()
+    assert job.status == "CANC"
+    undone = TaskRun.objects.get(job=job, task="undo:ask")
+    assert undone.output["input"]["input"] == {"n": 1}
+    assert_replays(job)

@@ -21,10 +21,11 @@ from workflows.engine.events import Responded
 from workflows.engine.jsonvalue import canonical
 from workflows.engine.state import JobState
 from workflows.engine.validation import validate
+from workflows.execution.children import settle
 from workflows.execution.respond import signal_job
 from workflows.execution.timers import Timers
 from workflows.execution.worker import drain
-from workflows.models import FINISHED, Definition, History, Job, JobData, TaskRun
+from workflows.models import FINISHED, ChildGroup, Definition, History, Job, JobData, TaskRun
 from workflows.operations.exceptions import WrongState
 from workflows.operations.migrate import migrate_job
 from workflows.operations.replay import replay_job
@@ -221,3 +222,28 @@ def test_whatever_happens_to_a_job_its_history_leads_to_its_state(data: st.DataO
     assert_replays(job)
     kept = JobData.objects.get(job=job)
     assert canonical(JobState.from_json(kept.state, kept.input).to_json()) == canonical(kept.state)
+
+
+def test_the_parts_that_a_job_is_run_in_replay_too_with_the_names_of_their_parent() -> None:
+    inner = {"type": "plugin", "plugin": "echo", "input": {"item": "${item}", "of": "${tasks.first.output.n}"}}
+    child = publish({"name": "child", "tasks": {"a": {"type": "plugin", "plugin": "echo"}}})
+    tasks = {
+        "first": {"type": "pass", "input": {"n": 7}},
+        "each": {"type": "map", "items": "${input}", "task": inner},
+        "whole": {"type": "workflow", "workflow": child.name, "input": {"from": "${tasks.each.output}"}},
+    }
+    job = submit(
+        publish({"name": "parent", "tasks": tasks, "transitions": [
+            {"from": "first", "to": "each"}, {"from": "each", "to": "whole"}
+        ]}),
+        [1, 2, 3],
+    )  # fmt: skip
+    for _ in range(6):
+        drain()
+        settle(ChildGroup.objects.values_list("pk", flat=True))
+    job.refresh_from_db()
+    assert job.status == "DONE"
+    parts = Job.objects.filter(parent=job)
+    assert sorted(parts.values_list("fragment", "status")) == [("", "DONE"), *[("each", "DONE")] * 3]
+    for one in (job, *parts):
+        assert_replays(one)

@@ -43,7 +43,7 @@ MIGRATE = Body(
         "reason": REASON,
         "status": {"type": "array", "items": {"enum": [str(status) for status in migrate.LIVE]}, "maxItems": 4},
         "correlation_id": {"type": "string", "maxLength": 200},
-        "jobs": {"type": "array", "items": {"type": "string", "format": "uuid"}, "maxItems": moving.MAX_AT_ONCE},
+        "jobs": {"type": "array", "items": {"type": "string", "format": "uuid"}, "maxItems": moving.MAX_IDS},
     },
     required=("to",),
 )
@@ -90,7 +90,7 @@ class DefinitionMigrateView(APIView):
     def post(self, request: Request, name: str) -> Response:
         """Say what moving the live jobs to a version would do, or with `"dry_run": false` move them.
 
-        More than 1,000 are moved by the workers: the answer is 202, and the repair at its `Location` tells how far
+        More than 100 are moved by the workers: the answer is 202, and the repair at its `Location` tells how far
         they are.
         """
         if not policy.may_operate(request.user):

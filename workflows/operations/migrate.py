@@ -11,9 +11,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.utils import timezone
 
 from workflows.engine.codec import event_from_json
@@ -32,7 +33,7 @@ from workflows.execution.doorbell import ring
 from workflows.execution.exceptions import DefinitionNotFound
 from workflows.execution.ranks import rank_at
 from workflows.execution.respond import lock_job
-from workflows.models import FINISHED, ChildGroup, EventWaiter, Job, JobStatus, Signal, TaskRun
+from workflows.models import FINISHED, ChildGroup, DeadLetter, EventWaiter, Job, JobStatus, Signal, TaskRun
 from workflows.models.statements import ClaimedJob
 
 from .exceptions import CannotMigrate, InvalidRequest, WrongState
@@ -41,6 +42,8 @@ BATCH = 200
 EXAMPLES = 5
 MAX_EXAMINED = 10_000
 LIVE = (JobStatus.NEW, JobStatus.READY, JobStatus.PEND, JobStatus.FAIL)
+_NAMING: tuple[type[Model], ...] = (TaskRun, EventWaiter, ChildGroup)
+"""The tables of this floor whose rows are found by the name of a task."""
 _APART = "\N{RIGHT-POINTING ANGLE BRACKET}"
 
 _renamers: list[Callable[[uuid.UUID, Mapping[str, str]], None]] = []
@@ -347,8 +350,8 @@ def _rename(job_id: uuid.UUID, names: Mapping[str, str]) -> None:
     if not names:
         return
     # Two tasks may change names with each other: first all of them out of the way, then each to its place.
-    for model in (TaskRun, EventWaiter, ChildGroup):
-        rows = model._default_manager.filter(job_id=job_id)
+    tables: list[QuerySet[Any]] = [model._default_manager.filter(job_id=job_id) for model in _NAMING]
+    for rows in (*tables, DeadLetter.objects.filter(job_id=job_id, resolved_at__isnull=True)):
         for number, name in enumerate(names):
             rows.filter(task=name).update(task=f"{_APART}{number}")
         for number, target in enumerate(names.values()):

@@ -12,7 +12,9 @@ from workflows.models import BulkRepair
 from . import bulk, migrate
 from .exceptions import InvalidRequest
 
-MAX_AT_ONCE = 1_000
+MAX_AT_ONCE = 100
+"""So many jobs are moved while the caller waits."""
+MAX_IDS = 1_000
 
 
 def move_live_jobs(
@@ -27,11 +29,11 @@ def move_live_jobs(
     correlation_id: str = "",
     jobs: Collection[uuid.UUID] = (),
 ) -> migrate.Moved | BulkRepair:
-    """Move the jobs that `migrate.live_jobs` finds. Up to 1,000 are moved before this returns; more become a repair of
+    """Move the jobs that `migrate.live_jobs` finds. Up to 100 are moved before this returns; more become a repair of
     many, which the workers carry out while its page tells how far they are.
 
-    InvalidRequest where the version, or a task of the mapping, does not exist; and where more than 1,000 jobs on
-    several named versions are to be moved at once.
+    InvalidRequest where the version, or a task of the mapping, does not exist; and where more than 100 jobs on several
+    named versions are to be moved.
     """
     narrowed = {"versions": versions, "status": status, "correlation_id": correlation_id, "jobs": jobs}
     found = migrate.live_jobs(workflow, to, **narrowed)  # type: ignore[arg-type]
@@ -45,6 +47,7 @@ def move_live_jobs(
     filter: dict[str, Any] = {"workflow": workflow, "status": sorted(status or migrate.LIVE)}
     filter |= {"version": next(iter(versions))} if versions else {}
     filter |= {"correlation_id": correlation_id} if correlation_id else {}
+    filter |= {"ids": [str(job) for job in jobs]} if jobs else {}
     arguments = {"to": to, "mapping": dict(mapping)}
     repair = bulk.preview("migrate", filter, requested_by=requested_by, arguments=arguments, reason=reason)
     return bulk.start(repair.pk, requested_by=requested_by)
