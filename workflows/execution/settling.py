@@ -2,7 +2,7 @@
 
 Every step looks at the children as they are, under the parent's lock and then the group's, so it may be done any number
 of times, by anyone. A group goes one way: open, then closing (the parent was told, or wants no more of it), then closed
-(none of its children is left). Locks are taken from the parent down, and never two children's at once.
+(none of its children is left). Locks are taken from the parent down; nobody waits for a second child's lock.
 """
 
 from __future__ import annotations
@@ -94,7 +94,10 @@ def _needing(groups: QuerySet[ChildGroup]) -> QuerySet[Any]:
         groups.filter(closed_at__isnull=True)
         .annotate(broken=_count(mine.filter(status__in=BROKEN)), running=_count(mine.filter(status__in=MOVING)))
         .filter(
-            ~Q(closing="") | (Q(started=F("total")) & ~moving) | ready_to_make | Q(broken__gt=F("tolerated_failures"))
+            ~Q(closing="")
+            | (Q(started=F("total")) & ~moving)
+            | ready_to_make
+            | Q(total__gt=1, broken__gt=F("tolerated_failures"))  # of one child alone, its end says as much
         )
         .values_list("pk", flat=True)
     )
@@ -339,9 +342,15 @@ def _tell(parent: Job, group: ChildGroup, event: ChildrenFinished | ChildrenFail
 def _wind_up(group: ChildGroup) -> bool:
     """Cancel what is left of a closing group, each child by itself, and close it where nothing is."""
     left = Job.objects.filter(group=group, status__in=LEFT)
-    ids = list(left.order_by("pk").values_list("pk", flat=True)[:CANCEL_PORTION])
-    if ids:
-        return sum(_cancel(child_id, compensate=group.closing == COMPENSATE) for child_id in ids) > 0
+    found = list(left.order_by("pk").values_list("pk", "claimed_by")[:CANCEL_PORTION])
+    if found:
+        compensate = group.closing == COMPENSATE
+        cancelled = _cancel_idle([child_id for child_id, worker in found if worker is None], compensate=compensate)
+        for child_id, worker in found:
+            if worker is not None:
+                with transaction.atomic():
+                    cancelled += _cancel(lock_job(child_id), compensate=compensate)
+        return cancelled > 0
     with transaction.atomic():
         lock_job(group.job_id)
         closed = ChildGroup.objects.filter(pk=group.pk, closed_at__isnull=True)
@@ -350,22 +359,32 @@ def _wind_up(group: ChildGroup) -> bool:
     return False
 
 
-def _cancel(child_id: uuid.UUID, *, compensate: bool) -> bool:
-    """Cancel one child, whatever it is at; True where something came of it."""
+def _cancel_idle(child_ids: list[uuid.UUID], *, compensate: bool) -> int:
+    """Cancel children at which no worker is, in one transaction; one that somebody else has locked is left for later,
+    so that two of these locks are never waited for."""
+    if not child_ids:
+        return 0
+    with transaction.atomic():
+        idle = Job.objects.filter(pk__in=child_ids, claimed_by__isnull=True).select_related("data").order_by("pk")
+        children = list(idle.select_for_update(skip_locked=True, of=("self",)))
+        return sum(_cancel(child, compensate=compensate) for child in children)
+
+
+def _cancel(child: Job, *, compensate: bool) -> bool:
+    """Cancel one child, whatever it is at, under its lock; True where something came of it."""
+    if child.status in FINISHED:
+        return True
+    reason = "The job that waited for it does so no longer."
     try:
         with transaction.atomic():
-            child = lock_job(child_id)
-            if child.status in FINISHED:
-                return True
-            reason = "The job that waited for it does so no longer."
             intervene(child, CancelRequested(reason=reason, compensate=compensate))
     except NotDecided as error:
-        logger.info("Child %s is not cancelled now: %s", child_id, error)
+        logger.info("Child %s is not cancelled now: %s", child.pk, error)
         return False
     except DatabaseError:
         raise
     except Exception:
-        logger.exception("Child %s cannot be cancelled", child_id)
+        logger.exception("Child %s cannot be cancelled", child.pk)
         return False
     return True
 
