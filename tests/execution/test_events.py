@@ -322,7 +322,7 @@ def at_once(*acts: Callable[[], object]) -> None:
 def test_an_event_and_its_waiter_committed_at_the_same_moment_meet_exactly_once(
     waits: Any, on_postgresql: bool
 ) -> None:
-    rounds = 40 if on_postgresql else 8
+    rounds = 25 if on_postgresql else 6
     for number in range(rounds):
         key = f"K-{number}"
         job = submit(waits, correlation_id=key)
@@ -336,7 +336,7 @@ def test_an_event_and_its_waiter_committed_at_the_same_moment_meet_exactly_once(
 def test_two_events_at_the_same_moment_wake_a_waiter_once_and_one_of_them_is_left(
     waits: Any, on_postgresql: bool
 ) -> None:
-    for number in range(20 if on_postgresql else 4):
+    for number in range(10 if on_postgresql else 3):
         job = submit(waits, correlation_id=f"K-{number}")
         drain()
         at_once(*[partial(comes, key=f"K-{number}", event_id=f"{number}-{one}") for one in range(3)])
