@@ -17,8 +17,8 @@ from workflows.engine.calendar import WEEKDAYS
 from workflows.engine.parsing import load_text
 from workflows.intake.publishing import publish
 from workflows.intake.registering import register
-from workflows.models import Calendar
 from workflows.intake.subscriptions import describe, subscribe
+from workflows.models import Calendar
 
 DEMO_PASSWORD = "demo"  # noqa: S105  (public on purpose: these accounts are for trying the product out)
 

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from tests.factories import UserFactory
 from tests.intake.makers import make_definition
+from workflows.execution.prune import Pruner
 from workflows.intake import schedules
 from workflows.intake.exceptions import InvalidSchedule, InvalidSubmission, ScheduleExists
 from workflows.intake.scheduler import Scheduler
@@ -373,6 +374,18 @@ def test_looking_for_what_is_due_costs_three_statements(django_assert_num_querie
         make()
     with django_assert_num_queries(3):
         assert tick() == 0
+
+
+def test_due_times_of_long_ago_that_started_nothing_are_forgotten() -> None:
+    schedule = make()
+    long_ago = timezone.now() - timedelta(days=91)
+    for number, result in enumerate(ScheduleRun.Result.values):
+        due = long_ago + timedelta(minutes=number)
+        ScheduleRun.objects.create(schedule=schedule, due_at=due, result=result, at=due)
+    ScheduleRun.objects.create(schedule=schedule, due_at=timezone.now(), result="skipped")
+    assert Pruner().run_once()["runs"] == 3
+    kept = ScheduleRun.objects.order_by("due_at").values_list("result", flat=True)
+    assert list(kept) == ["started", "buffered", "skipped"]
 
 
 # ---- many workers ---------------------------------------------------------------------------------------------------

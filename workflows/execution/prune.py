@@ -7,7 +7,7 @@ from datetime import timedelta
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
-from workflows.models import Document, Event, IdempotencyKey, Worker
+from workflows.models import Document, Event, IdempotencyKey, ScheduleRun, Worker
 
 KEEP_WORKERS = timedelta(days=1)
 KEEP_UNATTACHED = timedelta(days=1)
@@ -16,12 +16,15 @@ KEEP_EVENTS = timedelta(days=7)
 """After they have expired: so long is a repeated one recognised."""
 KEEP_FAILED_EVENTS = timedelta(days=30)
 """The same for those that a person should look at."""
+KEEP_RUNS = timedelta(days=90)
+"""Of the due times that started nothing; those that started a job are kept as long as the job."""
 BATCH = 500
+RUNS_BATCH = 5_000
 
 
 class Pruner:
-    """Removes workers long gone, documents that no submission named, idempotency keys past their promise, and events
-    that have expired without waking or starting anything."""
+    """Removes workers long gone, documents that no submission named, idempotency keys past their promise, events that
+    have expired without waking or starting anything, and due times of schedules that started nothing."""
 
     name = "pruner"
     every_seconds = 600.0
@@ -33,6 +36,8 @@ class Pruner:
         dropped, _ = IdempotencyKey.objects.filter(pk__in=list(keys.values_list("pk", flat=True))).delete()
         events = _unneeded_events().values_list("pk", flat=True)[:BATCH]
         forgotten, _ = Event.objects.filter(pk__in=list(events)).delete()
+        runs = _runs_without_job().values_list("pk", flat=True)[:RUNS_BATCH]
+        idle, _ = ScheduleRun.objects.filter(pk__in=list(runs)).delete()
         documents = Document.objects.filter(job__isnull=True, created_at__lt=Now() - KEEP_UNATTACHED)[:BATCH]
         removed = 0
         for document in documents:
@@ -40,7 +45,13 @@ class Pruner:
             document.delete()
             content.delete(save=False)  # the row first: never a row without its file
             removed += 1
-        return {"workers": workers, "keys": dropped, "documents": removed, "events": forgotten}
+        return {"workers": workers, "keys": dropped, "documents": removed, "events": forgotten, "runs": idle}
+
+
+def _runs_without_job() -> QuerySet[ScheduleRun]:
+    """Due times of long ago that started nothing: a busy schedule that skips has one a second."""
+    idle = (ScheduleRun.Result.SKIPPED, ScheduleRun.Result.MISSED, ScheduleRun.Result.REFUSED)
+    return ScheduleRun.objects.filter(result__in=idle, at__lt=Now() - KEEP_RUNS)
 
 
 def _unneeded_events() -> QuerySet[Event]:
