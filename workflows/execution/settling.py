@@ -15,11 +15,13 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Iterable
 from datetime import datetime
+from functools import reduce
+from operator import add
 from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, transaction
-from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, F, Max, Min, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -85,17 +87,17 @@ def _needing(groups: QuerySet[ChildGroup]) -> QuerySet[Any]:
     """The ids of those groups that have something to be done, found without a lock.
 
     Nothing is missed by that: of two children that end at once, the one that is committed last finds both ended. And no
-    question takes longer where a group has more children that run: the indexes say whether there is one.
+    question takes longer where a group has more children that run: the index says whether there is one.
     """
-    mine = Job.objects.filter(group=OuterRef("pk")).order_by()
-    moving = Exists(mine.filter(status__in=MOVING))
+    one_left = {f"one_{status}": _one(status) for status in MOVING}
+    none_left = Q(**{f"{name}__isnull": True for name in one_left})
     ready_to_make = Q(started__lt=F("total")) & (Q(max_concurrency__isnull=True) | Q(running__lt=F("max_concurrency")))
     return (
         groups.filter(closed_at__isnull=True)
-        .annotate(broken=_count(mine.filter(status__in=BROKEN)), running=_count(mine.filter(status__in=MOVING)))
+        .annotate(**one_left, running=_count(MOVING), broken=_count(BROKEN))
         .filter(
             ~Q(closing="")
-            | (Q(started=F("total")) & ~moving)
+            | (Q(started=F("total")) & none_left)
             | ready_to_make
             | Q(total__gt=1, broken__gt=F("tolerated_failures"))  # of one child alone, its end says as much
         )
@@ -103,8 +105,24 @@ def _needing(groups: QuerySet[ChildGroup]) -> QuerySet[Any]:
     )
 
 
-def _count(jobs: QuerySet[Job]) -> Coalesce:
-    return Coalesce(Subquery(jobs.values("group").annotate(count=Count("pk")).values("count")), 0)
+def _children(status: str) -> QuerySet[Job]:
+    """The children of the group of the outer query in one status. Asked for one status at a time, each question is one
+    descent of the index that is made for it, and the planner sees that."""
+    found: QuerySet[Job] = Job.objects.filter(group=OuterRef("pk"), status=status).order_by()
+    return found
+
+
+def _one(status: str) -> Subquery:
+    # Not EXISTS: that may be turned into reading the children of all groups at once.
+    return Subquery(_children(status).values("pk")[:1])
+
+
+def _count(statuses: Iterable[str]) -> Any:
+    counts = (
+        Coalesce(Subquery(_children(status).values("group").annotate(count=Count("pk")).values("count")), 0)
+        for status in statuses
+    )
+    return reduce(add, counts)
 
 
 def _later_attempts(group_id: int) -> list[int]:
@@ -140,23 +158,26 @@ def _advance(parent: Job, group: ChildGroup) -> bool:
     if not group.started and group.attempt > 1 and not _takes_over(group):
         return False
     children = Job.objects.filter(group=group)
-    broken = children.filter(status__in=BROKEN)
-    failed = broken.count()
+    failed = _how_many(children, BROKEN)
     if failed > group.tolerated_failures:
-        _tell_failed(parent, group, broken, failed)
+        _tell_failed(parent, group, children.filter(status__in=BROKEN), failed)
         return True
     if group.started < group.total:
         room = PORTION
         if group.max_concurrency is not None:
-            room = min(room, group.max_concurrency - children.filter(status__in=MOVING).count())
+            room = min(room, group.max_concurrency - _how_many(children, MOVING))
         if room > 0:
             _make(parent, group, room)
             return True
         return False
-    if children.filter(status__in=MOVING).exists():
+    if any(children.filter(status=status).exists() for status in MOVING):
         return False
     _tell_finished(parent, group, failed)
     return True
+
+
+def _how_many(children: QuerySet[Job], statuses: Iterable[str]) -> int:
+    return sum(children.filter(status=status).count() for status in statuses)
 
 
 # ---- making children ------------------------------------------------------------------------------------------------
@@ -401,7 +422,7 @@ class Settler:
 
     name = "settler"
     every_seconds = 2.0
-    slice_size = 2_000
+    slice_size = 1_000
     at_once = 100
 
     def __init__(self) -> None:
