@@ -141,6 +141,31 @@ def test_past_jobs_are_tried_on_a_version(configurator: Client) -> None:
     assert page("job_change", job.pk) in shown
 
 
+def test_live_jobs_are_moved_from_the_page_of_a_version_after_a_look() -> None:
+    get_definition.cache_clear()
+    DepartmentFactory(code="claims")
+    human = {"type": "human", "department": "claims"}
+    job = submit(make_definition("claim", tasks={"check": human}))
+    drain()
+    new = make_definition("claim", version=2, tasks={"verify": human})
+    client = Client()
+    client.force_login(UserFactory(username="boss", is_staff=True, is_superuser=True))
+    where = page("migrate", new.pk)
+    assert "Need a mapping" in client.get(where).content.decode()
+    body = {"mapping": '{"check": "verify"}', "reason": "renamed"}
+    assert "1 of them move cleanly" in client.post(where, {**body, "_dry": "1"}).content.decode()
+    assert Job.objects.get().version == 1
+    for wrong, words in (
+        ('{"check": "x"}', "has no task"),
+        ("[]", "object of names"),
+        ('{"check": 1}', "object of names"),
+    ):
+        assert words in client.post(where, {"mapping": wrong, "_move": "1"}).content.decode().replace("&#x27;", "'")
+    assert "1 of 1 jobs were moved" in said(client.post(where, {**body, "_move": "1"}))
+    job.refresh_from_db()
+    assert job.version == 2
+
+
 def test_who_may_not_configure_sees_no_drafts_and_changes_nothing() -> None:
     version = make_definition("claim")
     user = UserFactory(is_staff=True)

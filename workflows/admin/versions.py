@@ -22,9 +22,11 @@ from workflows.engine.difference import Change, differences
 from workflows.engine.exceptions import InvalidDefinition
 from workflows.intake import drafts, publishing
 from workflows.intake.exceptions import DraftChanged, VersionPublished
-from workflows.models import Definition, Draft
+from workflows.models import BulkRepair, Definition, Draft
 from workflows.operations.backtest import backtest
 from workflows.operations.exceptions import InvalidRequest
+from workflows.operations.migrate import dry_run, live_jobs
+from workflows.operations.moving import move_live_jobs
 from workflows.operations.simulate import simulate
 
 from .forms import PublishForm, pretty
@@ -69,6 +71,25 @@ class TryForm(forms.Form):
         return dict(value)
 
 
+class MoveForm(forms.Form):
+    """How live jobs are to be moved."""
+
+    mapping = forms.JSONField(
+        initial=dict,
+        required=False,
+        widget=forms.Textarea({"rows": 4, "cols": 80}),
+        help_text='Which task goes on as which, where the names differ: {"check": "verify"}.',
+    )
+    reason = forms.CharField(required=False, max_length=500, widget=forms.TextInput({"size": 80}))
+
+    def clean_mapping(self) -> dict[str, str]:
+        """The mapping. ValidationError where it is none of names to names."""
+        value = {} if self.cleaned_data["mapping"] is None else self.cleaned_data["mapping"]
+        if not isinstance(value, dict) or not all(isinstance(name, str) for name in value.values()):
+            raise forms.ValidationError('This is an object of names: {"check": "verify"}.')
+        return dict(value)
+
+
 @admin.register(Definition)
 class DefinitionAdmin(admin.ModelAdmin):
     """Published versions, never changed. Adding one is publishing it."""
@@ -102,6 +123,7 @@ class DefinitionAdmin(admin.ModelAdmin):
                 for name, view in acts.items()
             ),
             path("<int:pk>/simulate/", self.admin_site.admin_view(self.simulate_view), name="workflows_simulate"),
+            path("<int:pk>/migrate/", self.admin_site.admin_view(self.migrate_view), name="workflows_migrate"),
             path("<int:pk>/backtest/", self.admin_site.admin_view(self.backtest_view), name="workflows_backtest"),
             *super().get_urls(),
         ]
@@ -125,6 +147,7 @@ class DefinitionAdmin(admin.ModelAdmin):
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **named: Any) -> Any:
         context["may_publish"] = self.has_add_permission(request)
+        context["may_operate"] = policy.may_operate(request.user)
         return super().render_change_form(request, context, *args, **named)
 
     def add_view(
@@ -217,10 +240,34 @@ class DefinitionAdmin(admin.ModelAdmin):
         done = backtest(definition.name, jobs, version=definition.version, limit=BACKTESTED)
         return self._tried(request, definition, "backtest", {"done": done})
 
+    def migrate_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """What moving all live jobs of the workflow to this version would do; on the second button it is done."""
+        if not policy.may_operate(request.user):
+            raise PermissionDenied
+        definition = get_object_or_404(Definition, pk=pk)
+        name, to = definition.name, definition.version
+        form = MoveForm(request.POST or None)
+        done, moved, faults = None, None, []
+        mapping = form.cleaned_data["mapping"] if form.is_bound and form.is_valid() else {}
+        try:
+            if "_move" in request.POST and form.is_valid():
+                reason = form.cleaned_data["reason"]
+                moved = move_live_jobs(name, to, mapping, requested_by=request.user, reason=reason)
+                if isinstance(moved, BulkRepair):
+                    return HttpResponseRedirect(reverse("admin:workflows_bulkrepair_change", args=[moved.pk]))
+                self.message_user(request, f"{moved.moved} of {moved.total} jobs were moved.", messages.SUCCESS)
+            done = dry_run(name, to, mapping, live_jobs(name, to))
+        except InvalidRequest as error:
+            faults = list(error.faults)
+        return self._tried(
+            request, definition, "migrate", {"form": form, "done": done, "moved": moved, "faults": faults}
+        )
+
     def _tried(
         self, request: HttpRequest, definition: Definition, what: str, found: dict[str, Any]
     ) -> TemplateResponse:
-        title = {"simulate": f"Simulate {definition}", "backtest": f"Past jobs on {definition}"}[what]
+        titles = {"simulate": "Simulate", "backtest": "Past jobs on", "migrate": "Move live jobs to"}
+        title = f"{titles[what]} {definition}"
         context = {**self.admin_site.each_context(request), "title": title, "opts": self.opts, "original": definition}
         return TemplateResponse(request, f"admin/workflows/definition/{what}.html", {**context, **found})
 
