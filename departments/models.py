@@ -205,7 +205,7 @@ class DepartmentResponse(models.Model):
         related_name="responses",
         help_text="Empty where a plugin's step waited for the answer: no department was asked.",
     )
-    task = models.CharField(max_length=100)
+    task = models.CharField(max_length=120)
     iteration = models.PositiveIntegerField(default=1)
     status = models.CharField(max_length=100, help_text="Becomes the task's outcome.")
     data = models.JSONField(null=True, help_text="Becomes the task's output.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ from rest_framework.test import APIClient
 
 from departments.models import DepartmentResponse, WorkItem
 from tests.departments.conftest import People
-from tests.departments.makers import external_item, open_item
-from workflows.models import ApiToken, Signal
+from tests.departments.makers import external_item, open_item, parked_job
+from workflows.engine.state import JobState, TaskState
+from workflows.models import ApiToken, JobData, Signal
 
 
 @pytest.fixture
@@ -75,6 +77,22 @@ def test_a_task_that_waits_for_no_answer_is_a_conflict(item: WorkItem, people: P
     assert send(people.operator, item, {"status": "x"}, task="other").json()["code"] == "not_waiting"
     open_item(people.department, job=item.job)
     assert send(people.member, item, {"status": "approve"}, task="verify").json()["code"] == "human"
+
+
+def test_an_undoing_that_waits_for_an_answer_is_answered_under_its_own_name(people: People) -> None:
+    job = parked_job()
+    now = datetime(2026, 10, 4, 10, 41, tzinfo=UTC)
+    task = TaskState(status="waiting", kind="plugin", since=now)
+    state = JobState(None, str(job.pk), now, phase="compensating", tasks={"undo:pay": task}, active=("undo:pay",))
+    JobData.objects.filter(job=job).update(state=state.to_json())
+    address = f"/api/v1/jobs/{job.pk}/tasks/undo:pay/response/"
+    answer = client_of(people.system).post(address, {"status": "refunded"}, format="json")
+    assert (answer.status_code, Signal.objects.get(job=job).event["task"]) == (201, "undo:pay")
+
+
+@pytest.mark.parametrize("task", ["undo:", "pay%00", "pay:undo", "a%2Fb"])
+def test_what_cannot_be_the_name_of_a_task_is_not_found(item: WorkItem, people: People, task: str) -> None:
+    assert send(people.operator, item, {"status": "x"}, task=task).status_code == 404
 
 
 @pytest.mark.parametrize("who", ["outsider", "stranger"])
