@@ -16,13 +16,15 @@ from tests.execution.jobs import chain, publish, register, submit
 from workflows.engine.contract import Completed, Plugin
 from workflows.engine.parsing import parse
 from workflows.execution import gates
+from workflows.execution.executor import JobRun
 from workflows.execution.holds import holds
 from workflows.execution.rescue import Rescuer
 from workflows.execution.slots import Limits, go_on
+from workflows.execution.timers import Timers
 from workflows.execution.worker import JobWorker, drain
 from workflows.models import Job, Limit, Slot
 from workflows.models.statements import claim
-from workflows.operations import cancel_job, retry_job
+from workflows.operations import cancel_job, resume_job, retry_job, suspend_job
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -373,3 +375,49 @@ def test_limited_jobs_are_admitted_with_as_many_queries_whatever_their_number():
 
     queries(4)
     assert queries(5) == queries(30)
+
+
+# ---- timers of a job that waits for a limit --------------------------------------------------------------------------
+
+
+def test_the_time_of_a_job_that_waits_for_a_slot_runs_out_all_the_same():
+    fill(limit(max_concurrency=1), 1)
+    document = chain("timed", "count")
+    document["tasks"]["step1"]["resource"] = "bank"
+    job = submit(publish({**document, "timeout": "PT1H"}))
+    drain()
+    held = Job.objects.get(pk=job.pk)
+    assert (held.status, held.hold) == ("READY", "resource:bank")
+    assert held.wake_at > timezone.now() + timedelta(minutes=50)
+    assert Timers().run_once() == {"woken": 0}
+    Job.objects.filter(pk=job.pk).update(wake_at=timezone.now() - timedelta(seconds=1))
+    assert Timers().run_once() == {"woken": 1}
+    woken = Job.objects.get(pk=job.pk)
+    assert (woken.hold, woken.wake_at) == ("", None)
+    drain()
+    assert Job.objects.get(pk=job.pk).hold == "resource:bank", "its time is not over yet: it is held anew"
+    JobRun.clock, clock = lambda run: clock(run) + timedelta(hours=2), JobRun.clock
+    try:
+        Job.objects.filter(pk=job.pk).update(hold="", wake_at=None)
+        drain()
+    finally:
+        JobRun.clock = clock
+    assert Job.objects.get(pk=job.pk).status == "FAIL"
+
+
+@pytest.mark.parametrize("act", ["slot", "suspend"])
+def test_a_lifted_hold_takes_its_timer_with_it(act):
+    fill(limit(max_concurrency=1), 1)
+    document = chain("timed", "count")
+    document["tasks"]["step1"]["resource"] = "bank"
+    job = submit(publish({**document, "timeout": "PT1H"}))
+    drain()
+    if act == "slot":
+        Slot.objects.all().delete()
+        assert go_on("resource:bank", 1) == 1
+    else:
+        suspend_job(job.pk, actor="olga")
+        Job.objects.filter(pk=job.pk).update(wake_at=timezone.now() - timedelta(seconds=1))
+        assert Timers().run_once() == {"woken": 0}, "a suspended job is not woken"
+        resume_job(job.pk, actor="olga")
+    assert Job.objects.values_list("hold", "wake_at").get(pk=job.pk) == ("", None)

@@ -126,7 +126,8 @@ class JobRun:
                 task = self.definition.task(name)
                 if task.resource is None:
                     return name
-                if enter_step(self.owner, self.job, task, hold=not unwritten and name == runnable[-1]):
+                last = not unwritten and name == runnable[-1]
+                if enter_step(self.owner, self.job, task, hold=last, wake_at=self.state.wake_at):
                     self._left |= {name}
                     return name
             if not unwritten:

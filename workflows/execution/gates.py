@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Collection, Sequence
+from datetime import datetime
 
 from workflows.engine.definition import Definition, Task
 from workflows.models import Suspension
@@ -92,9 +93,10 @@ def _limited_definition(job: ClaimedJob) -> Definition | None:
     return definition if definition.max_concurrency is not None or definition.rate_limit is not None else None
 
 
-def enter_step(owner: str, job: ClaimedJob, task: Task, *, hold: bool) -> bool:
-    """Take a slot of the task's `resource`. False where none is free: then, with `hold`, the job was handed back."""
-    return task.resource is None or take_step(owner, job, task.name, task.resource, hold=hold)
+def enter_step(owner: str, job: ClaimedJob, task: Task, *, hold: bool, wake_at: datetime | None = None) -> bool:
+    """Take a slot of the task's `resource`. False where none is free: then, with `hold`, the job was handed back. Its
+    hold is lifted at `wake_at`, the earliest timer of the job, where it has one."""
+    return task.resource is None or take_step(owner, job, task.name, task.resource, hold=hold, wake_at=wake_at)
 
 
 def leave_steps(job_id: uuid.UUID, tasks: Collection[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from functools import partial, reduce
 from operator import or_
 
@@ -17,6 +18,14 @@ from .doorbell import ring
 SUSPENDED = "suspended"
 """The hold of one job that a person suspended."""
 RESOURCE, WORKFLOW = "resource:", "workflow:"
+
+
+LIFTED = {
+    "hold": "",
+    # Only a parked job has a timer without a hold; any other is claimed, and the worker looks at the time.
+    "wake_at": Case(When(status=JobStatus.PEND, then=F("wake_at")), default=Value(None)),
+}
+"""What lifting a hold writes."""
 
 
 def suspended_by(workflow: str) -> str:
@@ -35,10 +44,11 @@ def after_fact(hold: str) -> str:
     return "" if is_limit(hold) else hold
 
 
-def hold_back(owner: str, jobs: Sequence[ClaimedJob], hold: str) -> int:
+def hold_back(owner: str, jobs: Sequence[ClaimedJob], hold: str, *, wake_at: datetime | None = None) -> int:
     """Give up the leases of jobs and hold them; the claim does not count. A job that was suspended meanwhile stays so.
 
-    Behind the fence: a lease that has passed on is left alone. Answers how many were held.
+    Behind the fence: a lease that has passed on is left alone. `wake_at` is the earliest timer of a job that has begun:
+    the timers lift its hold then. Answers how many were held.
     """
     if not jobs:
         return 0
@@ -52,6 +62,7 @@ def hold_back(owner: str, jobs: Sequence[ClaimedJob], hold: str) -> int:
             When(status=JobStatus.NEW, then=Value(None)), default=F("started_at"), output_field=models.DateTimeField()
         ),
         hold=Case(When(hold="", then=Value(hold)), default=F("hold")),
+        **({} if wake_at is None else {"wake_at": wake_at}),
     )
     return int(held)
 
@@ -69,7 +80,7 @@ def lift(hold: str, most: int) -> int:
         first = held.select_for_update(skip_locked=True, of=("self",)).order_by("rank", "id")
         rows = list(first.values_list("pk", "queue")[:most])
         if rows:
-            Job.objects.filter(pk__in=[pk for pk, _ in rows], hold=hold).update(hold="")
+            Job.objects.filter(pk__in=[pk for pk, _ in rows], hold=hold).update(**LIFTED)
         for queue in sorted({queue for _, queue in rows}):
             transaction.on_commit(partial(ring, queue))
     return len(rows)

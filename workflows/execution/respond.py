@@ -52,7 +52,8 @@ def signal_job(
         job.wake_at = None
         job.rank = rank_at(timezone.now(), job.priority)
     job.signals += 1
-    job.hold = after_fact(job.hold)
+    if job.hold != after_fact(job.hold):
+        job.hold, job.wake_at = after_fact(job.hold), None
     Signal.objects.create(job_id=job.pk, sequence=job.signals, event=event_to_json(event))
     _write_history(
         job,

@@ -110,11 +110,13 @@ def clock() -> datetime:
 # ---- taking ---------------------------------------------------------------------------------------------------------
 
 
-def take_step(owner: str, job: ClaimedJob, task: str, resource: str, *, hold: bool) -> bool:
+def take_step(
+    owner: str, job: ClaimedJob, task: str, resource: str, *, hold: bool, wake_at: datetime | None = None
+) -> bool:
     """Take a slot of a resource, and one of the starts its rate allows, for a step of a leased job.
 
-    False where there is none; with `hold` the job has then been handed back. A slot that an earlier claim of the job
-    left behind is taken over.
+    False where there is none; with `hold` the job has then been handed back, until its timer `wake_at` at most. A slot
+    that an earlier claim of the job left behind is taken over.
     """
     code = resource_code(resource)
     limit = Limit.objects.filter(code=code).first()
@@ -128,7 +130,7 @@ def take_step(owner: str, job: ClaimedJob, task: str, resource: str, *, hold: bo
             return True
         Slot.objects.filter(limit=limit, job_id=job.id, task=task).delete()
         if hold:
-            hold_back(owner, [job], code)
+            hold_back(owner, [job], code, wake_at=wake_at)
         return False
 
 

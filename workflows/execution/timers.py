@@ -11,6 +11,7 @@ from django.utils import timezone
 from workflows.models import History, Job, JobStatus
 
 from .doorbell import ring
+from .holds import LIFTED, RESOURCE
 from .ranks import rank_at
 
 BATCH = 500
@@ -23,10 +24,28 @@ class Timers:
     every_seconds = 1.0
 
     def run_once(self) -> dict[str, int]:
-        """Make up to a batch of due jobs ready; answer how many."""
+        """Make up to a batch of due jobs ready, and lift the holds of those that wait for a limit; answer how many."""
+        return {"woken": self._wake() + self._lift()}
+
+    def _lift(self) -> int:
+        """Have jobs that wait for a slot looked at: a timer of another branch is due, or the job's own time is over."""
+        due = Job.objects.filter(status=JobStatus.READY, wake_at__lte=Now(), hold__startswith=RESOURCE)
+        queues = set(due.values_list("queue", flat=True)[:BATCH])
+        if not queues:
+            return 0
+        with transaction.atomic():
+            found = (
+                due.select_for_update(skip_locked=True, of=("self",)).order_by("wake_at").values_list("pk", flat=True)
+            )
+            count = Job.objects.filter(pk__in=list(found[:BATCH])).update(**LIFTED)
+            for queue in queues:
+                transaction.on_commit(partial(ring, queue))
+        return int(count)
+
+    def _wake(self) -> int:
         due = Job.objects.filter(status=JobStatus.PEND, wake_at__lte=Now())
         if not due.exists():
-            return {"woken": 0}
+            return 0
         with transaction.atomic():
             jobs = list(due.select_for_update(skip_locked=True, of=("self",)).order_by("wake_at")[:BATCH])
             now = timezone.now()
@@ -49,4 +68,4 @@ class Timers:
             )
             for queue in {job.queue for job in jobs}:
                 transaction.on_commit(partial(ring, queue))
-        return {"woken": len(jobs)}
+        return len(jobs)

@@ -138,7 +138,11 @@ class Job(ConcurrentTransitionMixin, models.Model):
                 name="job_finished_at_when_finished",
             ),
             models.CheckConstraint(
-                condition=Q(wake_at__isnull=True) | Q(status=JobStatus.PEND), name="job_wake_only_parked"
+                # Held for a limit, a job still has the timers of its other branches, and its own time limit.
+                condition=Q(wake_at__isnull=True)
+                | Q(status=JobStatus.PEND)
+                | (Q(status=JobStatus.READY) & ~Q(hold="")),
+                name="job_wake_only_parked_or_held",
             ),
             models.CheckConstraint(condition=Q(priority__lte=100), name="job_priority_0_to_100"),
             # One child for an item, and its index: the results of a group in order.

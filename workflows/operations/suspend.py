@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from workflows.execution import gates
 from workflows.execution.doorbell import ring
-from workflows.execution.holds import SUSPENDED, is_limit, lift, suspended_by
+from workflows.execution.holds import LIFTED, SUSPENDED, is_limit, lift, suspended_by
 from workflows.execution.respond import add_history, lock_job
 from workflows.models import FINISHED, Definition, History, Job, PluginRegistration, Suspension, Worker
 
@@ -63,7 +63,8 @@ def resume_job(job_id: uuid.UUID, *, actor: str, reason: str = "") -> Job:
         if job.hold != SUSPENDED:
             raise WrongState(job, _not_suspended(job))
         over = _suspensions_over(job.workflow)
-        Job.objects.filter(pk=job.pk).update(hold=suspended_by(over[0].workflow) if over else "")
+        lifted = {"hold": suspended_by(over[0].workflow)} if over else LIFTED
+        Job.objects.filter(pk=job.pk).update(**lifted)
         add_history(job.pk, "job.resumed", actor=actor, data={"reason": reason} if reason else None)
         transaction.on_commit(partial(ring, job.queue))
     job.refresh_from_db()
