@@ -2,7 +2,8 @@
 
 PostgreSQL is the server of DATABASE_URL, else one at 127.0.0.1:5432 that lets this user in, else one that is started
 here from a PyPI wheel. Without any, the run says so and fails, unless ALLOW_NO_POSTGRESQL=1. The tests have a database
-of their own, with a name of its own, which is dropped at the end. Arguments go to pytest.
+of their own, with a name of its own, which is dropped at the end. Tests that use no database run once. Arguments go to
+pytest.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from types import FrameType
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
+DATABASE_FREE = ("tests/engine", "tests/scripts")
+"""Folders whose tests use no database: pytest-django would refuse them one, since none of them asks for it."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def main(arguments: list[str]) -> int:
                 banner(f"PostgreSQL ({server_version(url)})")
                 try:
                     environment = {"DATABASE_URL": url, "TEST_DATABASE_NAME": name}
-                    total += run("postgresql", environment, Path(folder), arguments)
+                    total += run("postgresql", environment, Path(folder), [*without_database(arguments), *arguments])
                 finally:
                     drop_databases(url, name)
             else:
@@ -94,6 +97,13 @@ def run(label: str, environment: dict[str, str], folder: Path, arguments: list[s
     count = read(report)
     # No test found, an interrupted run, a crash: pytest says so by its exit code alone.
     return count if code == 0 or count.failed else count + Count(failed=1)
+
+
+def without_database(arguments: list[str]) -> list[str]:
+    """What the second run of a whole suite leaves out: tests that know no database, and ran already."""
+    if any((ROOT / argument.split("::")[0]).exists() for argument in arguments):
+        return []
+    return [f"--ignore={folder}" for folder in DATABASE_FREE]
 
 
 def workers(arguments: list[str]) -> list[str]:
