@@ -35,8 +35,8 @@ logger = logging.getLogger(__name__)
 MAX_JOBS = 100_000
 EXAMPLES = 20
 BATCH = 100
-SECONDS = 2.0
-"""How long one round of the service may take: it runs between two jobs of a worker."""
+SECONDS = 0.5
+"""How long one round of the service may take, about once a second: the jobs of its worker wait meanwhile."""
 
 KEEP_PREVIEWS = timedelta(days=1)
 
@@ -179,7 +179,8 @@ class BulkRepairs:
     every_seconds = 1.0
 
     def run_once(self) -> dict[str, int]:
-        """Go on with every open repair of many, the oldest first, for about two seconds; answer how many jobs."""
+        """Go on with every open repair of many, the oldest first, for about half a second; answer how many
+        jobs."""
         until = time.monotonic() + SECONDS
         repaired = 0
         for bulk in BulkRepair.objects.filter(status__in=OPEN).order_by("id").select_related("requested_by")[:20]:
