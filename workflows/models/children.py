@@ -12,8 +12,8 @@ class ChildGroup(models.Model):
 
     The items lie in `data`, apart from the hot columns: children are made from them in portions, as many as may run at
     once. A further attempt of the same iteration takes over what is done of the one before. `fragment` is the path of
-    the task, in the parent's definition, that the children run (`m`, or `m/m` where a
-    map holds a map); it is empty where the child is a whole workflow of its own.
+    the task, in the parent's definition, that the children run (`m`, or `m/m` where a map holds a map); it is empty
+    where the child is a whole workflow of its own.
     """
 
     class Kind(models.TextChoices):
