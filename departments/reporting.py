@@ -9,13 +9,17 @@ from django.db.models import QuerySet
 
 from departments.models import WorkItem, WorkItemStatus
 from departments.policy import visible_items
-from workflows.reporting.filters import Filter, by, moment, one_of, text
+from workflows.reporting.filters import Filter, by, flag, moment, one_of, text
 from workflows.reporting.registry import register as register_report
 from workflows.reporting.tables import Column, Grouping, Report, Row, User, hours
 
 
 def _held_by(items: QuerySet[Any], username: str, user: User) -> QuerySet[Any]:
     return items.filter(assignee=user.pk) if username == "me" else items.filter(assignee__username=username)
+
+
+def _escalated(items: QuerySet[Any], wanted: bool, user: User) -> QuerySet[Any]:
+    return items.filter(escalated_at__isnull=not wanted)
 
 
 ITEM_FILTERS = (
@@ -25,6 +29,8 @@ ITEM_FILTERS = (
     Filter("workflow", text, by("workflow"), "workflow {}"),
     Filter("kind", one_of(WorkItem.Kind.values), by("kind"), "kind {}"),
     Filter("due_before", moment, by("due_at__lt"), "due before {}"),
+    Filter("follow_up_before", moment, by("follow_up_at__lt"), "to be looked at again before {}"),
+    Filter("escalated", flag, _escalated, "escalated: {}"),
 )
 
 
