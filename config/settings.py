@@ -130,8 +130,10 @@ WORKFLOW_DOCUMENT_MAX_BYTES = whole_number("WORKFLOW_DOCUMENT_MAX_BYTES", 10 * 2
 WORKFLOW_BODY_MAX_BYTES = whole_number("WORKFLOW_BODY_MAX_BYTES", 4 * 2**20, least=1024, most=2**28)
 WORKFLOW_VALUE_MAX_BYTES = whole_number("WORKFLOW_VALUE_MAX_BYTES", 256 * 1024, least=1024, most=2**24)
 """The largest input, step output or answer, as JSON text."""
+WORKFLOW_MAP_MAX_BYTES = whole_number("WORKFLOW_MAP_MAX_BYTES", 4 * 2**20, least=1024, most=2**26)
+"""The outputs of all items of a map together, as JSON text."""
 WORKFLOW_HTTP_ALLOW = env.list("WORKFLOW_HTTP_ALLOW", default=[])
-"""Inner services that `http` tasks may call: hosts (`*.inner.example`), addresses, networks, each with a port or not."""
+"""Inner services that `http` tasks may call: hosts (`*.inner.example`), addresses, networks, with a port or not."""
 WORKFLOW_EVENT_TTL_MAX_SECONDS = whole_number("WORKFLOW_EVENT_TTL_MAX_SECONDS", 30 * 86400, least=1, most=366 * 86400)
 WORKFLOW_EVENT_TTL_SECONDS = whole_number(
     "WORKFLOW_EVENT_TTL_SECONDS", 86400, least=0, most=WORKFLOW_EVENT_TTL_MAX_SECONDS

@@ -17,9 +17,11 @@ from workflows.execution.children import progress_of
 from workflows.execution.exceptions import DefinitionNotFound
 from workflows.execution.settling import Settler, settle_groups
 from workflows.execution.timers import Timers
-from workflows.execution.worker import drain
+from workflows.execution.worker import JobWorker, drain
 from workflows.models import ChildGroup, Definition, History, Job, JobData, Retirement, TaskRun
+from workflows.models.statements import claim
 from workflows.operations import cancel_job, retry_job, skip_task
+from workflows.operations.replay import replay_job
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -197,6 +199,22 @@ def test_an_item_that_an_operator_cancels_counts_as_failed():
     assert_settled()
 
 
+def test_items_that_have_not_begun_are_cancelled_all_at_once_and_their_history_says_so():
+    job = submit(a_map(), {"items": list(range(1_200))})
+    worker = JobWorker("default")
+    worker.run(claim("default", worker.name, 1, 30), float("inf"))
+    assert Job.objects.filter(parent=job, status="NEW").count() == 1_200
+    cancel_job(job.pk, actor="operator")
+    assert set(Job.objects.filter(parent=job).values_list("status", "claimed_by", "history_count")) == {
+        ("CANC", None, 2)
+    }
+    assert set(
+        History.objects.filter(job__parent=job, sequence=2).values_list("event", "from_status", "to_status")
+    ) == {("job.cancelled", "NEW", "CANC")}
+    assert replay_job(children(job)[0].pk).equal
+    assert_settled()
+
+
 def test_an_operators_retry_of_an_item_counts_while_the_map_still_runs():
     register("fails", "FailsByName", times=1)
     register("parks", "Parks")
@@ -255,12 +273,12 @@ def test_a_retried_map_with_other_items_starts_anew():
 
 
 def test_results_that_are_too_large_together_fail_the_map_by_name(settings):
-    settings.WORKFLOW_VALUE_MAX_BYTES = 2_000
+    settings.WORKFLOW_MAP_MAX_BYTES = 2_000
     inner = {"type": "pass", "input": "${input.text}"}
     job = submit(a_map(inner=inner), {"items": list(range(30)), "text": "x" * 100})
     drain()
     assert fresh(job).data.error["name"] == "ResultTooLarge"
-    assert "WORKFLOW_VALUE_MAX_BYTES" in fresh(job).data.error["cause"]
+    assert "WORKFLOW_MAP_MAX_BYTES" in fresh(job).data.error["cause"]
     assert_settled()
 
 

@@ -14,7 +14,7 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import reduce
 from operator import add
 from typing import Any
@@ -26,23 +26,30 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from workflows.engine.contract import Json
+from workflows.engine.decide import decide
 from workflows.engine.events import CancelRequested, ChildrenFailed, ChildrenFinished
 from workflows.engine.exceptions import InvalidCalendar, NoWorkingTime
+from workflows.engine.state import JobState
 from workflows.models import FINISHED, ChildGroup, ChildGroupData, Job, JobData, JobStatus
+from workflows.models.statements import checkpoint
 
 from .births import write_jobs
 from .calendars import moved
 from .children import CAUSE_LENGTH, COMPENSATE, Kind
+from .commit import Step, StepFacts, plan
 from .definitions import get_definition
-from .exceptions import CalendarNotFound, JobFinished, NotDecided
-from .intervene import intervene
+from .exceptions import CalendarNotFound, DefinitionNotFound, JobFinished, NotDecided
+from .intervene import as_claimed, intervene
 from .ranks import rank_at
 from .respond import lock_job, signal_job
 
 logger = logging.getLogger(__name__)
 
 PORTION = 1_000
-"""So many children are made in one transaction."""
+"""So many children are made, or cancelled before they have begun, in one transaction."""
+LEASE = timedelta(seconds=60)
+"""How long children are leased while they are cancelled: within one transaction, so that nobody sees it."""
+UNWANTED = "The job that waited for it does so no longer."
 CANCEL_PORTION = 100
 SECONDS_AT_ONCE = 2.0
 """How long one call stays at one group; the service goes on with it."""
@@ -308,7 +315,7 @@ def _tell_finished(parent: Job, group: ChildGroup, failed: int) -> None:
 
 def _outputs(group: ChildGroup) -> list[Json]:
     """The outputs in item order, null in the place of a failure. Raises _TooLarge for more than a step may answer."""
-    most = settings.WORKFLOW_VALUE_MAX_BYTES
+    most = settings.WORKFLOW_MAP_MAX_BYTES
     outputs: list[Json] = [None] * group.total
     size = group.total
     done = JobData.objects.filter(job__group=group, job__status=JobStatus.DONE)
@@ -317,7 +324,7 @@ def _outputs(group: ChildGroup) -> list[Json]:
         if size > most:
             raise _TooLarge(
                 f"The outputs of the {group.total} items are more than {most} bytes together. Let each answer less, or "
-                "raise WORKFLOW_VALUE_MAX_BYTES."
+                "raise WORKFLOW_MAP_MAX_BYTES."
             )
         outputs[index or 0] = output
     return outputs
@@ -361,7 +368,10 @@ def _tell(parent: Job, group: ChildGroup, event: ChildrenFinished | ChildrenFail
 
 
 def _wind_up(group: ChildGroup) -> bool:
-    """Cancel what is left of a closing group, each child by itself, and close it where nothing is."""
+    """Cancel what is left of a closing group, and close it where nothing is: what has not begun goes all at once, each
+    of the others by itself."""
+    if _cancel_new(group):
+        return True
     left = Job.objects.filter(group=group, status__in=LEFT)
     found = list(left.order_by("pk").values_list("pk", "claimed_by")[:CANCEL_PORTION])
     if found:
@@ -380,6 +390,47 @@ def _wind_up(group: ChildGroup) -> bool:
     return False
 
 
+def _cancel_new(group: ChildGroup) -> int:
+    """Cancel a portion of the children that nothing has happened to yet; answer how many.
+
+    Nobody has been asked for anything by them, so one decision holds for all. They are leased as a worker would lease
+    them, and written by the statement that it writes with.
+    """
+    owner, now = f"settler:{uuid.uuid4()}", timezone.now()
+    event = CancelRequested(reason=UNWANTED)
+    with transaction.atomic():
+        new = Job.objects.filter(group=group, status=JobStatus.NEW, claimed_by__isnull=True, signals=0, fence=0)
+        children = list(new.select_related("data").select_for_update(skip_locked=True, of=("self",))[:PORTION])
+        if not children:
+            return 0
+        try:
+            definition = get_definition(group.workflow, group.version, group.fragment)
+        except DefinitionNotFound:
+            return 0  # one by one, that is looked at
+        Job.objects.filter(pk__in=[child.pk for child in children]).update(
+            claimed_by=owner, claimed_until=now + LEASE, fence=1
+        )
+        decision = decide(definition, JobState.new(None), event, now)
+        steps = []
+        for child in children:
+            child.fence = 1
+            step = Step(
+                as_claimed(child, now),
+                definition,
+                decision.state,
+                list(decision.records),
+                list(decision.commands),
+                StepFacts(),
+                now,
+                decided=[(0, now, event)],
+            )
+            steps.append(plan(step, release=True))
+        written = checkpoint(owner, steps)
+        if len(written) != len(children):
+            raise RuntimeError(f"Of {len(children)} children {len(written)} could be cancelled.")
+    return len(written)
+
+
 def _cancel_idle(child_ids: list[uuid.UUID], *, compensate: bool) -> int:
     """Cancel children at which no worker is, in one transaction; one that somebody else has locked is left for later,
     so that two of these locks are never waited for."""
@@ -395,10 +446,9 @@ def _cancel(child: Job, *, compensate: bool) -> bool:
     """Cancel one child, whatever it is at, under its lock; True where something came of it."""
     if child.status in FINISHED:
         return True
-    reason = "The job that waited for it does so no longer."
     try:
         with transaction.atomic():
-            intervene(child, CancelRequested(reason=reason, compensate=compensate))
+            intervene(child, CancelRequested(reason=UNWANTED, compensate=compensate))
     except NotDecided as error:
         logger.info("Child %s is not cancelled now: %s", child.pk, error)
         return False
