@@ -19,7 +19,7 @@ from workflows.execution.rescue import Rescuer
 from workflows.execution.respond import signal_job
 from workflows.execution.timers import Timers
 from workflows.execution.worker import drain
-from workflows.models import History, Job, Signal, TaskRun
+from workflows.models import History, Job, Message, Signal, TaskRun
 from workflows.models.statements import claim, extend, release
 from workflows.operations import WrongState, cancel_job, retry_job, skip_task
 
@@ -274,6 +274,17 @@ def test_a_question_to_a_department_that_does_not_exist_is_a_dead_letter(meddlin
     job.refresh_from_db()
     assert job.status == "PEND"
     assert WorkItem.objects.get().status == "open"
+
+
+def test_the_command_of_a_request_that_could_not_be_opened_is_not_sent(meddling):
+    ask = {"type": "external", "department": "packing", "message": {"n": 1}}
+    job = submit(publish({"name": "unasked", "tasks": {"ask": ask}}))
+    drain()
+    assert not Message.objects.filter(job=job).exists()
+    Department.objects.create(code="packing", name="Packing")
+    retry_job(job.pk, actor="operator")
+    drain()
+    assert list(Message.objects.filter(job=job).values_list("type", "destination")) == [("task.requested", "packing")]
 
 
 def test_a_timer_makes_its_job_ready_once(meddling):

@@ -223,6 +223,10 @@ class WithdrawWork:
     reason: str
 
 
+TASK_REQUESTED = "task.requested"
+"""The type of the message that asks another system to do an `external` task."""
+
+
 @dataclass(frozen=True, slots=True)
 class Publish:
     """Send a message out: an `emit` task's event, or the command of an `external` task (type `task.requested`)."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .contract import Json
 from .definition import RUN_BY_WORKER, Task
 from .durations import format_timestamp, parse_duration, parse_timestamp
-from .events import AwaitEvent, OpenWork, Publish, StartChildren, Unset
+from .events import TASK_REQUESTED, AwaitEvent, OpenWork, Publish, StartChildren, Unset
 from .exceptions import ExpressionError, InvalidDuration, InvalidTimestamp
 from .scope import captured
 from .state import WAITING
@@ -120,7 +120,7 @@ def _start_external(progress: Progress, task: Task) -> None:
     place = {"department": task.department, "queue": task.queue}
     iteration = progress.tasks[task.name].iteration
     opened = _open_work(progress, task, message, **place)
-    progress.commands.insert(opened, Publish(task.name, iteration, "task.requested", message, **place))
+    progress.commands.insert(opened, Publish(task.name, iteration, TASK_REQUESTED, message, **place))
 
 
 def _open_work(progress: Progress, task: Task, data: Json, **place: str | None) -> int:

@@ -16,6 +16,7 @@ from workflows.engine.contract import Json, NewDocument
 from workflows.engine.definition import Definition
 from workflows.engine.durations import format_timestamp
 from workflows.engine.events import (
+    TASK_REQUESTED,
     AwaitEvent,
     CancelRequested,
     CloseChildren,
@@ -57,6 +58,16 @@ RUN_STATUS = {
 
 C = TypeVar("C", bound=Command)
 Decided = tuple[int, datetime, Event | Migrated]
+
+
+MOVES = {
+    JobStatus.READY: "job.ready",
+    JobStatus.PEND: "job.parked",
+    JobStatus.DONE: "job.done",
+    JobStatus.FAIL: "job.failed",
+    JobStatus.CANC: "job.cancelled",
+}
+"""The history's event of a move that no record of the engine tells of."""
 
 
 class Outcome(enum.Enum):
@@ -155,7 +166,7 @@ def commit(owner: str | None, step: Step, *, release: bool, refused: Collection[
     `owner` is the worker that holds the lease; without one the caller holds the row's lock. `refused` are requests
     that were tried before and could not be opened. On REFUSED, `step.refusals` says why.
     """
-    planned = plan(step, release=release)
+    planned = plan(step, release=release, refused=refused)
     if not step.needs_transaction and owner is not None:
         # The common case is one statement, which is a transaction of its own.
         return Outcome.WRITTEN if checkpoint(owner, [planned]) else Outcome.GUARDED
@@ -202,7 +213,7 @@ def _carry_out(step: Step, refused: Collection[tuple[str, int]]) -> list[Refusal
     return []
 
 
-def plan(step: Step, *, release: bool) -> Checkpoint:
+def plan(step: Step, *, release: bool, refused: Collection[tuple[str, int]] = ()) -> Checkpoint:
     """The rows that a step changes. The status moves by its FSM edge here; the guard makes the move stick or not."""
     job, state, status = step.job, step.state, step.status
     if status != job.status:  # most steps do not move the job, and a model instance is dear
@@ -210,7 +221,7 @@ def plan(step: Step, *, release: bool) -> Checkpoint:
     history = [_history_row(record, step) for record in step.records]
     if status != job.status:
         if not history:
-            history.append(HistoryRow(at=step.now, event=f"job.{status.lower()}", actor=step.actor))
+            history.append(HistoryRow(at=step.now, event=MOVES[JobStatus(status)], actor=step.actor))
         history[-1].from_status, history[-1].to_status = job.status, status
     runs = _run_rows(step)
     _add_decided(step, history, runs)
@@ -233,7 +244,7 @@ def plan(step: Step, *, release: bool) -> Checkpoint:
         due_paused_at=due_paused_at,
         history=history,
         runs=runs,
-        messages=_message_rows(step),
+        messages=_message_rows(step, refused),
     )
 
 
@@ -306,17 +317,28 @@ def _run_rows(step: Step) -> list[RunRow]:
     return list(rows.values())
 
 
-def _message_rows(step: Step) -> list[MessageRow]:
+def _message_rows(step: Step, refused: Collection[tuple[str, int]]) -> list[MessageRow]:
+    """What goes out. The command of a request that could not be opened does not: nobody waits for its answer."""
+    left = Counter(refused)
+    messages: list[Publish] = []
+    for command in step.commands:
+        run = (command.task, command.iteration)
+        if not isinstance(command, Publish):
+            continue
+        if command.event == TASK_REQUESTED and left[run]:
+            left[run] -= 1
+        else:
+            messages.append(command)
     return [
         MessageRow(
             id=uuid7(),
             place=place,
-            type=command.event,
+            type=message.event,
             created_at=step.now,
-            task=command.task,
-            iteration=command.iteration,
-            destination=command.department or command.queue or "",
-            data=command.data,
+            task=message.task,
+            iteration=message.iteration,
+            destination=message.department or message.queue or "",
+            data=message.data,
         )
-        for place, command in enumerate((c for c in step.commands if isinstance(c, Publish)), start=1)
+        for place, message in enumerate(messages, start=1)
     ]
