@@ -94,8 +94,9 @@ def test_two_clusters_share_the_work_and_do_nothing_twice(tmp_path):
     notes = tmp_path / "notes"
     register("noted", "Slow", file=str(notes), seconds=0.02)
     definition = publish(chain("shared", "noted", "noted"))
-    jobs = [submit(definition) for _ in range(40)]
     with cluster(), cluster():
+        assert eventually(lambda: Worker.objects.count() > 2), "both clusters are there"
+        jobs = [submit(definition) for _ in range(40)]
         assert eventually(lambda: Job.objects.filter(status="DONE").count() == len(jobs))
 
     runs = [line.split() for line in notes.read_text().splitlines()]
