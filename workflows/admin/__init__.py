@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.apps import apps
 from django.contrib import admin, messages
@@ -122,15 +122,18 @@ class HistoryInline(ReadOnlyInline):
 class JobAdmin(JobWaits, JobRepairs, JobSearch, ReadOnlyAdmin):
     """Jobs are read here, and repaired: one on a page of its own, many with the action of the list."""
 
+    class Media:
+        css: ClassVar = {"all": ("workflows/admin.css",)}
+
     list_display = ("id", "workflow", "version", "status", "correlation_id", "submitted_by", "created_at", "due_at")
     list_filter = ("status", PartFilter, WorkflowFilter)
     list_select_related = ("submitted_by",)
     show_full_result_count = False
     inlines = (TaskRunInline, HistoryInline)
     fields = (
-        *("id", "workflow", "version", "status", "outcome", "priority", "queue", "correlation_id", "submitted_by"),
-        *("created_at", "started_at", "finished_at", "due_at", "run_at", "wake_at", "claimed_by", "claimed_until"),
-        *("why", "hold", "waits_for_it", "part", "children"),
+        *("id", "workflow", "version", "status", "why", "outcome", "priority", "queue", "correlation_id"),
+        *("submitted_by", "created_at", "started_at", "finished_at", "due_at", "run_at", "wake_at"),
+        *("claimed_by", "claimed_until", "hold", "waits_for_it", "part", "children"),
         *("input", "output", "error", "state"),
     )
     readonly_fields = fields

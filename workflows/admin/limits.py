@@ -46,7 +46,10 @@ class JobWaits:
     @admin.display(description="Why it waits")
     def why(self, job: Job) -> SafeString | str:
         """Every reason why it does not move now, and what would move it."""
-        return format_html("<ul>{}</ul>", format_html_join("", "<li>{}</li>", ((_said(each),) for each in why(job))))
+        said = [_said(reason) for reason in why(job)]
+        if len(said) == 1:
+            return said[0]
+        return format_html("<ul>{}</ul>", format_html_join("", "<li>{}</li>", ((each,) for each in said)))
 
 
 def _said(reason: Reason) -> SafeString:

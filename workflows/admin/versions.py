@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
@@ -93,6 +93,9 @@ class MoveForm(forms.Form):
 @admin.register(Definition)
 class DefinitionAdmin(admin.ModelAdmin):
     """Published versions, never changed. Adding one is publishing it."""
+
+    class Media:
+        css: ClassVar = {"all": ("workflows/admin.css",)}
 
     list_display = ("name", "version", "title", "is_open", "published_by", "published_at")
     list_display_links = ("name", "version")

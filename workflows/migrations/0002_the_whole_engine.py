@@ -349,7 +349,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='job',
             name='hold',
-            field=models.CharField(blank=True, help_text="Why it is not claimed though it could run: suspended, suspended:<workflow>, or a limit's code.", max_length=120),
+            field=models.CharField(blank=True, help_text="Why it is not claimed though it could run: suspended, suspended:NAME, or a limit's code.", max_length=120),
         ),
         migrations.AddField(
             model_name='job',

@@ -106,7 +106,7 @@ class Job(ConcurrentTransitionMixin, models.Model):
     hold = models.CharField(
         max_length=120,
         blank=True,
-        help_text="Why it is not claimed though it could run: suspended, suspended:<workflow>, or a limit's code.",
+        help_text="Why it is not claimed though it could run: suspended, suspended:NAME, or a limit's code.",
     )
     submitted_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="jobs", db_index=False
