@@ -8,11 +8,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import jsonschema_rs
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
 
 from .contract import PLUGIN_NAME, Json
 from .durations import parse_duration, parse_timestamp
@@ -21,7 +20,6 @@ from .faults import Report, at
 
 MAX_PATH = 200
 """Characters of the path of a task inside maps, `m/m`, that the job of an item is known by."""
-_IS_SCHEMA = jsonschema_rs.Draft202012Validator(Draft202012Validator.META_SCHEMA, validate_formats=True, offline=True)
 _SCHEMES = ("https://", "http://")
 _HTTP = re.compile(r"https?://[^/?#]", re.IGNORECASE)
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}", re.ASCII)
@@ -114,13 +112,25 @@ def timestamp_or_expression(report: Report, pointer: str, value: Any, task: str 
             report.add(pointer, "bad_timestamp", str(error))
 
 
+@cache
+def _is_schema() -> jsonschema_rs.Draft202012Validator:
+    """What says quickly whether something is a schema. The library it comes from is loaded by those who publish alone:
+    it takes a worker, or a command, as long to start as everything else of the engine."""
+    from jsonschema import Draft202012Validator
+
+    return jsonschema_rs.Draft202012Validator(Draft202012Validator.META_SCHEMA, validate_formats=True, offline=True)
+
+
 def schema(report: Report, pointer: str, value: Any, task: str | None) -> None:
     if not isinstance(value, bool | dict):
         report.add(pointer, "wrong_type", "A schema has to be an object, or true or false.")
         return
-    if _IS_SCHEMA.is_valid(value):
+    if _is_schema().is_valid(value):
         return
     # Slower by far, and asked only where there is a fault to be named.
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import SchemaError
+
     try:
         Draft202012Validator.check_schema(value)
     except SchemaError as error:

@@ -13,14 +13,13 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-import cel
-
 from . import arithmetic, syntax
 from .arithmetic import MAX_LIST, MAX_STRING
 from .bounds import MAX_WEIGHT, CostBound
 from .contract import Json
 from .durations import format_duration, format_timestamp
 from .exceptions import ExpressionError, ExpressionSyntaxError, MissingName
+from .library import cel
 from .syntax import Path
 
 # The library logs every error that one of our own functions raises, and then raises it as well.
