@@ -107,11 +107,13 @@ def without_database(arguments: list[str]) -> list[str]:
 
 
 def workers(arguments: list[str]) -> list[str]:
-    """As many processes as there are cores, at most four; files stay together."""
+    """One process more than there are cores, at most four; files stay together.
+
+    One more, because a good part of the suite waits: for servers, clusters and browsers that it starts."""
     if any(argument.startswith("-n") or argument == "--pdb" for argument in arguments):
         return []
     cores = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 4)
-    return ["-n", str(cores), "--dist", "loadfile"] if cores > 1 else []
+    return ["-n", str(min(cores + 1, 4)), "--dist", "loadfile"] if cores > 1 else []
 
 
 def read(report: Path) -> Count:
