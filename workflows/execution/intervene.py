@@ -111,7 +111,7 @@ def _step(job: Job, progress: _Progress, actor: str) -> Step:
     it, or finishes it."""
     cancelled = progress.state.status == JobStatus.CANC
     return Step(
-        as_claimed(job, progress.now),
+        ClaimedJob.of(job, progress.now),
         progress.definition,
         progress.state,
         # That it is done, the worker says that finishes it.
@@ -128,29 +128,3 @@ def _step(job: Job, progress: _Progress, actor: str) -> Step:
 def _with_resource(definition: Definition, state: JobState) -> list[str]:
     ready = [name for name in state.active if state.tasks[name].status == READY]
     return [name for name in ready if definition.task(name).resource is not None]
-
-
-def as_claimed(job: Job, now: datetime) -> ClaimedJob:
-    """A job whose row is locked, as a worker would have it."""
-    return ClaimedJob(
-        id=job.pk,
-        workflow=job.workflow,
-        version=job.version,
-        status=job.status,
-        priority=job.priority,
-        fence=job.fence,
-        claims=job.claims,
-        signals=job.signals,
-        correlation_id=job.correlation_id,
-        created_at=job.created_at,
-        input=job.data.input,
-        state=job.data.state,
-        now=now,
-        queue=job.queue,
-        parent_id=job.parent_id,
-        group_id=job.group_id,
-        fragment=job.fragment,
-        item_index=job.item_index,
-        due_at=job.due_at,
-        due_paused_at=job.due_paused_at,
-    )

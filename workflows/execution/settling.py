@@ -31,7 +31,7 @@ from workflows.engine.events import CancelRequested, ChildrenFailed, ChildrenFin
 from workflows.engine.exceptions import InvalidCalendar, NoWorkingTime
 from workflows.engine.state import JobState
 from workflows.models import FINISHED, ChildGroup, ChildGroupData, Job, JobData, JobStatus
-from workflows.models.statements import checkpoint
+from workflows.models.statements import ClaimedJob, checkpoint
 
 from .births import write_jobs
 from .calendars import moved
@@ -39,7 +39,7 @@ from .children import CAUSE_LENGTH, COMPENSATE, Kind
 from .commit import Step, StepFacts, plan
 from .definitions import get_definition
 from .exceptions import CalendarNotFound, DefinitionNotFound, JobFinished, NotDecided
-from .intervene import as_claimed, intervene
+from .intervene import intervene
 from .ranks import rank_at
 from .respond import lock_job, signal_job
 
@@ -415,7 +415,7 @@ def _cancel_new(group: ChildGroup) -> int:
         for child in children:
             child.fence = 1
             step = Step(
-                as_claimed(child, now),
+                ClaimedJob.of(child, now),
                 definition,
                 decision.state,
                 list(decision.records),

@@ -326,7 +326,7 @@ def _write(job: Job, told: _Told, definition: Definition, now: datetime, actor: 
     stays = not told.state.started or told.state.status == job.status
     target = job.status if stays else JobStatus.READY
     step = Step(
-        _as_claimed(job, now),
+        ClaimedJob.of(job, now),
         definition,
         told.state,
         told.records,
@@ -358,28 +358,3 @@ def _rename(job_id: uuid.UUID, names: Mapping[str, str]) -> None:
             rows.filter(task=f"{_APART}{number}").update(task=target)
     for renamer in _renamers:
         renamer(job_id, names)
-
-
-def _as_claimed(job: Job, now: datetime) -> ClaimedJob:
-    return ClaimedJob(
-        id=job.pk,
-        workflow=job.workflow,
-        version=job.version,
-        status=job.status,
-        priority=job.priority,
-        fence=job.fence,
-        claims=job.claims,
-        signals=job.signals,
-        correlation_id=job.correlation_id,
-        created_at=job.created_at,
-        input=job.data.input,
-        state=job.data.state,
-        now=now,
-        queue=job.queue,
-        parent_id=job.parent_id,
-        group_id=job.group_id,
-        fragment=job.fragment,
-        item_index=job.item_index,
-        due_at=job.due_at,
-        due_paused_at=job.due_paused_at,
-    )

@@ -39,30 +39,8 @@ def claim(queue: str, owner: str, limit: int, lease_seconds: int) -> list[Claime
                 started_at=Coalesce("started_at", Value(now)),
             )
             if taken:  # zero rows: another worker was first, and has it
-                claimed.append(
-                    ClaimedJob(
-                        id=job.pk,
-                        workflow=job.workflow,
-                        version=job.version,
-                        status=job.status,
-                        priority=job.priority,
-                        fence=job.fence + 1,
-                        claims=job.claims + 1,
-                        signals=job.signals,
-                        correlation_id=job.correlation_id,
-                        created_at=job.created_at,
-                        input=job.data.input,
-                        state=job.data.state,
-                        now=now,
-                        queue=job.queue,
-                        parent_id=job.parent_id,
-                        group_id=job.group_id,
-                        fragment=job.fragment,
-                        item_index=job.item_index,
-                        due_at=job.due_at,
-                        due_paused_at=job.due_paused_at,
-                    )
-                )
+                job.fence, job.claims = job.fence + 1, job.claims + 1
+                claimed.append(ClaimedJob.of(job, now))
     return claimed
 
 

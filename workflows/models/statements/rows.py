@@ -5,7 +5,10 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from workflows.models.jobs import Job
 
 
 @dataclass(slots=True)
@@ -34,6 +37,12 @@ class ClaimedJob:
     item_index: int | None = None
     due_at: datetime | None = None
     due_paused_at: datetime | None = None
+
+    @classmethod
+    def of(cls, job: Job, now: datetime) -> ClaimedJob:
+        """A job whose row is locked, as a worker would have it at `now`. Its data come along (`select_related`)."""
+        own = {name: getattr(job, name) for name in cls.__slots__ if name not in ("input", "state", "now")}
+        return cls(**own, input=job.data.input, state=job.data.state, now=now)
 
 
 @dataclass(slots=True)
