@@ -2,8 +2,8 @@
 
 PostgreSQL is the server of DATABASE_URL, else one at 127.0.0.1:5432 that lets this user in, else one that is started
 here from a PyPI wheel. Without any, the run says so and fails, unless ALLOW_NO_POSTGRESQL=1. The tests have a database
-of their own, with a name of its own, which is dropped at the end. Tests that use no database run once. Arguments go to
-pytest.
+of their own, with a name of its own, which is dropped at the end. Tests marked `once` are the same on every database,
+and run on the first alone. Arguments go to pytest.
 """
 
 from __future__ import annotations
@@ -24,8 +24,6 @@ from types import FrameType
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
-DATABASE_FREE = ("tests/engine", "tests/scripts")
-"""Folders whose tests use no database: pytest-django would refuse them one, since none of them asks for it."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ def main(arguments: list[str]) -> int:
                 banner(f"PostgreSQL ({server_version(url)})")
                 try:
                     environment = {"DATABASE_URL": url, "TEST_DATABASE_NAME": name}
-                    total += run("postgresql", environment, Path(folder), [*without_database(arguments), *arguments])
+                    total += run("postgresql", environment, Path(folder), [*not_again(arguments), *arguments])
                 finally:
                     drop_databases(url, name)
             else:
@@ -99,21 +97,18 @@ def run(label: str, environment: dict[str, str], folder: Path, arguments: list[s
     return count if code == 0 or count.failed else count + Count(failed=1)
 
 
-def without_database(arguments: list[str]) -> list[str]:
-    """What the second run of a whole suite leaves out: tests that know no database, and ran already."""
-    if any((ROOT / argument.split("::")[0]).exists() for argument in arguments):
-        return []
-    return [f"--ignore={folder}" for folder in DATABASE_FREE]
+def not_again(arguments: list[str]) -> list[str]:
+    """What the second run of a whole suite leaves out: what is the same on every database, and ran already."""
+    named = any((ROOT / argument.split("::")[0]).exists() for argument in arguments)
+    return [] if named or "-m" in arguments else ["-m", "not once"]
 
 
 def workers(arguments: list[str]) -> list[str]:
-    """One process more than there are cores, at most four; files stay together.
-
-    One more, because a good part of the suite waits: for servers, clusters and browsers that it starts."""
+    """As many processes as there are cores, at most four; files stay together."""
     if any(argument.startswith("-n") or argument == "--pdb" for argument in arguments):
         return []
     cores = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 4)
-    return ["-n", str(min(cores + 1, 4)), "--dist", "loadfile"] if cores > 1 else []
+    return ["-n", str(cores), "--dist", "loadfile"] if cores > 1 else []
 
 
 def read(report: Path) -> Count:

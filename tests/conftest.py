@@ -10,9 +10,15 @@ from django.db import connection
 
 from workflows.execution import calendars, children
 
+ONCE = tuple(Path(__file__).parent / name for name in ("engine", "scripts", "browser"))
+"""Folders of tests that know no database, or look at pages whose queries are tested on both elsewhere."""
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests that only PostgreSQL can run say so in the count where they cannot."""
+    """Tests that only PostgreSQL can run say so in the count where they cannot; others need to run once."""
+    for item in items:
+        if any(folder in item.path.parents for folder in ONCE):
+            item.add_marker(pytest.mark.once)
     url = settings.DATABASE_URL
     if url.startswith("postgres"):
         return

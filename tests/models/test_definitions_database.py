@@ -56,6 +56,7 @@ def tables(path) -> set[str]:
         return {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
 
+@pytest.mark.once  # it has two databases of its own
 def test_a_job_runs_on_a_definition_from_the_other_database(tmp_path):
     manage(tmp_path, "migrate", "--verbosity", "0")
     manage(tmp_path, "migrate", "--verbosity", "0", "--database", "definitions")
