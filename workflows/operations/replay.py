@@ -89,8 +89,8 @@ def _replay(job: Job) -> Replay:
         text = str(error) if not isinstance(error, LookupError) else f"The history has a gap: {error}."
         return Replay(job.pk, job.workflow, job.version, 0, error=text)
     stored = job.data.state
-    if not count and stored is not None and stored.get("created_at") is not None:
-        reason = "Its history was written before histories could be replayed."
+    if not state.started and stored is not None and stored.get("created_at") is not None:
+        reason = "The first part of its history was written before histories could be replayed."
         return Replay(job.pk, job.workflow, job.version, 0, error=reason)
     replayed = _as_kept(state.to_json()) if stored is not None or count else None
     differences = () if canonical(replayed) == canonical(stored) else tuple(_differences(stored, replayed))
