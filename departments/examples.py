@@ -65,7 +65,7 @@ DEMO_ACCOUNTS = (
     DemoAccount("packer", "answers for packing", (("packing", MEMBER),)),
     DemoAccount("shipper", "answers for shipping", (("shipping", MEMBER),)),
     DemoAccount("courier", "answers for delivery", (("delivery", MEMBER),)),
-    DemoAccount("operator", "sees every job; retries, skips, cancels", groups=("operators",)),
+    DemoAccount("operator", "sees every job, repairs what failed", groups=("operators",), staff=True),
     DemoAccount("configurator", "publishes definitions, keeps the tables", groups=("configurators",), staff=True),
     DemoAccount("upstream", "the program that submits jobs"),
     DemoAccount("admin", "may do everything", superuser=True, staff=True),

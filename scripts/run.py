@@ -31,7 +31,7 @@ GRACE_SECONDS = 20
 LOGINS = (
     ("verifier", "decides claims"),
     ("clerk", "completes claims, clarifies orders"),
-    ("operator", "sees every job"),
+    ("operator", "sees every job, repairs what failed (in the admin)"),
     ("admin", "may do everything"),
 )
 

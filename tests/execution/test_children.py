@@ -199,6 +199,20 @@ def test_an_item_that_an_operator_cancels_counts_as_failed():
     assert_settled()
 
 
+def test_a_commit_stands_whatever_becomes_of_the_settling_after_it(monkeypatch):
+    def fails(*args: Any) -> None:
+        raise RuntimeError("settling is broken")
+
+    monkeypatch.setattr("workflows.execution.settling.settle_groups", fails)
+    job = submit(a_map(), {"items": [1]})
+    drain()
+    assert (fresh(job).status, fresh(job).claims) == ("PEND", 0)
+    monkeypatch.undo()
+    Settler().run_once()
+    drain()
+    assert fresh(job).status == "DONE"
+
+
 def test_items_that_have_not_begun_are_cancelled_all_at_once_and_their_history_says_so():
     job = submit(a_map(), {"items": list(range(1_200))})
     worker = JobWorker("default")

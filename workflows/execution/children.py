@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 from django.db import transaction
@@ -93,8 +93,10 @@ def close_children(job_id: uuid.UUID, commands: Sequence[CloseChildren], *, comp
 
 
 def settle_soon(group_ids: Iterable[int]) -> None:
-    """Settle these groups once the transaction is committed. Where that is lost, the service finds them."""
-    transaction.on_commit(partial(settle, tuple(group_ids)), robust=True)
+    """Settle these groups once the transaction is committed. Where that fails or is lost, the service finds them."""
+    found = tuple(group_ids)
+    # No partial: Django asks for the name of what failed, and would fail itself, after the commit.
+    transaction.on_commit(lambda: settle(found), robust=True)
 
 
 def settle(group_ids: Iterable[int]) -> None:

@@ -11,7 +11,6 @@ import uuid
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from django.db import connection, transaction
@@ -209,8 +208,9 @@ def give_back(job_id: uuid.UUID, tasks: Collection[str]) -> None:
     Slot.objects.filter(pk__in=[slot[0] for slot in slots]).delete()
     codes = Counter(code for _, code, most, rate in slots if most is not None or rate is not None)
     for code, count in sorted(codes.items()):
-        # Robust: the commit stands, whatever becomes of this; the service looks again.
-        transaction.on_commit(partial(go_on, code, count), robust=True)
+        # Robust: the commit stands, whatever becomes of this; the service looks again. No partial: Django asks for the
+        # name of what failed.
+        transaction.on_commit(lambda code=code, count=count: go_on(code, count), robust=True)  # type: ignore[misc]
 
 
 def go_on(code: str, most: int) -> int:

@@ -78,7 +78,8 @@ def run_step(
         else:
             value = step_input(definition, state, task)
         if spec.type == "http":
-            idempotent = spec.method in IDEMPOTENT_METHODS
+            # What is sent counts: a person may have edited it.
+            idempotent = isinstance(value, dict) and value.get("method") in IDEMPOTENT_METHODS
         else:
             plugin = get_plugin(spec.plugin or "")
             idempotent = plugin.idempotent
