@@ -59,7 +59,9 @@ class Batch:
         """Look after the groups whose children have just ended, each once, however many of them there are."""
         ended = [run.job for run in self.runs if run.ended and run.job.id not in self._told]
         self._told |= {job.id for job in ended}
-        settle({job.group_id for job in ended if job.group_id is not None})
+        groups = {job.group_id for job in ended if job.group_id is not None}
+        if groups:
+            settle(groups)
 
     def _round(self, active: list[JobRun]) -> list[JobRun]:
         """One step of each job; answers the jobs that can go on."""
