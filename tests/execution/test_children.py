@@ -204,9 +204,11 @@ def test_a_commit_stands_whatever_becomes_of_the_settling_after_it(monkeypatch):
         raise RuntimeError("settling is broken")
 
     monkeypatch.setattr("workflows.execution.settling.settle_groups", fails)
-    job = submit(a_map(), {"items": [1]})
+    definition = a_map()
+    job, unwanted = (submit(definition, {"items": [1]}) for _ in range(2))
     drain()
     assert (fresh(job).status, fresh(job).claims) == ("PEND", 0)
+    assert cancel_job(unwanted.pk, actor="operator").status == "CANC"  # and is not told of a failure
     monkeypatch.undo()
     Settler().run_once()
     drain()
