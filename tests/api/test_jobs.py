@@ -156,10 +156,12 @@ def test_a_body_that_cannot_be_read_or_kept_is_refused(client: APIClient, raw: b
 def test_a_body_of_fifty_megabytes_is_refused(client: APIClient) -> None:
     body = b'{"workflow": "claim", "input": "' + b"x" * 50_000_000 + b'"}'
     problem_of(client.post(JOBS, body, content_type="application/json"), 413)
+    assert not Job.objects.exists()
 
 
 def test_a_body_of_another_media_type_is_refused(client: APIClient) -> None:
     problem_of(client.post(JOBS, b"<a/>", content_type="application/xml"), 415)
+    assert not Job.objects.exists()
 
 
 def test_a_batch_is_captured_whole(client: APIClient) -> None:
@@ -460,6 +462,8 @@ def test_who_submitted_a_job_sees_it_but_may_not_repair_it(client: APIClient, ve
     make_definition("claim")
     job = submitted(client)
     problem_of(client.post(f"{JOBS}{job.pk}/{verb}/", {}, format="json"), 403)
+    assert client.get(f"{JOBS}{job.pk}/").json()["status"] == job.status == "NEW"
+    assert not History.objects.filter(job=job, sequence__gt=1).exists()
 
 
 def test_a_repair_with_an_unknown_field_is_refused(operator: APIClient) -> None:

@@ -88,6 +88,7 @@ def test_messages_of_other_words_stay_apart(one: list[str], other: list[str]) ->
         ),
         ("[Errno 2] No such file: /var/lib/claims/17.pdf", "[Errno …] No such file: …"),
         ("expected one of 'a', 'b', 'c'", "expected one of …"),
+        ("`input.missing` does not exist.", "`input.missing` does not exist."),
         ("the bank doesn't answer, and won't", "the bank doesn't answer, and won't"),
         ("a/b testing and/or nothing", "a/b testing and/or nothing"),
     ],

@@ -19,10 +19,11 @@ _READ = 10_000
 _PATTERNS = tuple(
     re.compile(pattern)
     for pattern in (
-        # Texts in quotation marks, of whatever kind comes first; an apostrophe within a word begins none.
+        # Texts in quotation marks, of whatever kind comes first; an apostrophe within a word begins none. What stands
+        # in back quotes is code, a name in a definition, and is the cause itself.
         r'"(?:\\.|[^"\\\n])*"'
         r"|(?<!\w)'(?:\\.|[^'\\\n])*'(?!\w)"
-        r"|`[^`\n]*`|[“„][^“”\n]*[“”]|«[^»\n]*»",
+        r"|[“„][^“”\n]*[“”]|«[^»\n]*»",
         # Addresses and places: URLs, e-mail, paths of two parts and more.
         r"\b[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>]+",
         r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+",
