@@ -10,9 +10,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from workflows.execution.exceptions import JobNotFound
-from workflows.management.actor import add_actor
+from workflows.management.target import add_target, target_of
 from workflows.operations.exceptions import OperationError, SuspensionConflict
-from workflows.operations.suspend import EVERYTHING, leases_left, suspend, suspend_job
+from workflows.operations.suspend import leases_left, suspend, suspend_job
 
 LOOK_SECONDS = 0.5
 
@@ -21,26 +21,20 @@ class Command(BaseCommand):
     help = "Suspends a workflow, one job or everything. Steps that run are finished; nothing further is begun."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("workflow", nargs="?", help="name of a workflow")
-        parser.add_argument("--job", type=uuid.UUID, help="one job, by its id")
-        parser.add_argument("--all", action="store_true", help="everything: drain the workers")
-        parser.add_argument("--reason", default="", help="why; kept for ever")
+        add_target(parser)
         parser.add_argument("--wait", action="store_true", help="until no worker holds a job of it any more")
         parser.add_argument("--timeout", type=float, default=600.0, help="with --wait: at most so many seconds")
-        add_actor(parser)
 
     def handle(self, *args: Any, workflow: str | None, job: uuid.UUID | None, all: bool, **options: Any) -> None:
-        if [workflow is not None, job is not None, all].count(True) != 1:
-            raise CommandError("Name a workflow, or give --job with an id, or --all.")
+        target = target_of(workflow, job, all)
         kept = {"actor": options["actor"], "reason": options["reason"]}
         try:
-            if job is not None:
-                suspend_job(job, **kept)
-                self.stdout.write(f"The job {job} is suspended.")
+            if isinstance(target, uuid.UUID):
+                suspend_job(target, **kept)
+                self.stdout.write(f"The job {target} is suspended.")
                 return
-            name = EVERYTHING if all else str(workflow)
             try:
-                self.stdout.write(f"{str(suspend(name, **kept)).capitalize()} is suspended.")
+                self.stdout.write(f"{str(suspend(target, **kept)).capitalize()} is suspended.")
             except SuspensionConflict as error:
                 # Who waits for a drain that somebody else began has what they want.
                 if not options["wait"]:
@@ -49,7 +43,7 @@ class Command(BaseCommand):
         except (OperationError, JobNotFound) as error:
             raise CommandError(str(error)) from None
         if options["wait"]:
-            self._wait(name, options["timeout"])
+            self._wait(target, options["timeout"])
 
     def _wait(self, name: str, seconds: float) -> None:
         until = time.monotonic() + seconds
