@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import datetime
+from functools import cache
 from typing import Any, Final
 
 from . import events
 from .contract import Json
 from .durations import format_timestamp, parse_timestamp
-from .events import Event, Migrated, Unset
+from .events import Event, Migrated
 from .exceptions import InvalidEvent
 
 _KINDS: Final[Mapping[str, type]] = {
@@ -34,13 +35,20 @@ _KINDS: Final[Mapping[str, type]] = {
 _MOMENTS: Final = frozenset({"created_at", "until"})
 
 
+@cache
+def _fields_of(kind: type) -> tuple[tuple[str, Any], ...]:
+    """The fields of a kind of event, each with its default; MISSING where it has none."""
+    return tuple((item.name, item.default) for item in fields(kind))
+
+
 def event_to_json(event: Event | Migrated) -> dict[str, Json]:
-    """The event as JSON; `event` in it is its type. An input that was not given is left out, since null is a value."""
+    """The event as JSON; `event` in it is its type. What has its default is left out: a history keeps many events."""
     data: dict[str, Json] = {"event": type(event).__name__}
-    for item in fields(event):
-        value = getattr(event, item.name)
-        if not isinstance(value, Unset):
-            data[item.name] = format_timestamp(value) if isinstance(value, datetime) else value
+    for name, default in _fields_of(type(event)):
+        value = getattr(event, name)
+        if value is default or (value == default and type(value) is type(default)):
+            continue
+        data[name] = format_timestamp(value) if isinstance(value, datetime) else value
     return data
 
 

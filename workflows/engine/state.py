@@ -228,24 +228,34 @@ class JobState:
     # ---- the JSON form ----
 
     def to_json(self) -> dict[str, Json]:
-        """The state as JSON, without the input. Equal states give equal JSON."""
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "job_id": self.job_id,
-            "created_at": None if self.created_at is None else format_timestamp(self.created_at),
-            "priority": self.priority,
-            "deadline": None if self.deadline is None else format_timestamp(self.deadline),
-            "phase": self.phase,
-            "tasks": {name: task.to_json() for name, task in self.tasks.items()},
-            "transitions": {str(index): word for index, word in self.transitions.items()},
-            "loops": {str(index): count for index, count in self.loops.items()},
-            "active": list(self.active),
-            "last": self.last,
-            "failure": None if self.failure is None else dict(self.failure),
-            "output": self.output,
-            "undo": [list(run) for run in self.undo],
-            "ending": None if self.ending is None else dict(self.ending),
-        }
+        """The state as JSON, without the input and without what has its default: it is written at every step. Equal
+        states give equal JSON."""
+        data: dict[str, Json] = {"schema_version": SCHEMA_VERSION, "phase": self.phase, "priority": self.priority}
+        if self.job_id:
+            data["job_id"] = self.job_id
+        if self.created_at is not None:
+            data["created_at"] = format_timestamp(self.created_at)
+        if self.deadline is not None:
+            data["deadline"] = format_timestamp(self.deadline)
+        if self.tasks:
+            data["tasks"] = {name: task.to_json() for name, task in self.tasks.items()}
+        if self.transitions:
+            data["transitions"] = {str(index): word for index, word in self.transitions.items()}
+        if self.loops:
+            data["loops"] = {str(index): count for index, count in self.loops.items()}
+        if self.active:
+            data["active"] = list(self.active)
+        if self.last is not None:
+            data["last"] = self.last
+        if self.failure is not None:
+            data["failure"] = dict(self.failure)
+        if self.output is not None:
+            data["output"] = self.output
+        if self.undo:
+            data["undo"] = [list(run) for run in self.undo]
+        if self.ending is not None:
+            data["ending"] = dict(self.ending)
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Json], input: Json) -> JobState:
@@ -255,18 +265,18 @@ class JobState:
         try:
             return cls(
                 input=input,
-                job_id=data["job_id"],
-                created_at=_moment(data["created_at"]),
+                job_id=data.get("job_id", ""),
+                created_at=_moment(data.get("created_at")),
                 priority=data["priority"],
-                deadline=_moment(data["deadline"]),
+                deadline=_moment(data.get("deadline")),
                 phase=_phase(data["phase"]),
-                tasks={name: TaskState.from_json(task) for name, task in data["tasks"].items()},
-                transitions={int(index): word for index, word in data["transitions"].items()},
-                loops={int(index): count for index, count in data["loops"].items()},
-                active=tuple(data["active"]),
+                tasks={name: TaskState.from_json(task) for name, task in data.get("tasks", {}).items()},
+                transitions={int(index): word for index, word in data.get("transitions", {}).items()},
+                loops={int(index): count for index, count in data.get("loops", {}).items()},
+                active=tuple(data.get("active", ())),
                 last=_last(data),
-                failure=data["failure"],
-                output=data["output"],
+                failure=data.get("failure"),
+                output=data.get("output"),
                 undo=tuple((name, iteration) for name, iteration in data.get("undo", ())),
                 ending=data.get("ending"),
             )
@@ -280,7 +290,7 @@ def _moment(text: str | None) -> datetime | None:
 
 def _last(data: Mapping[str, Json]) -> str | None:
     """The first releases kept every finished run, in order, and not the last one alone."""
-    name: str | None = data["last"] if "last" in data else (data["finished"] or [[None]])[-1][0]
+    name: str | None = data["last"] if "last" in data else (data.get("finished") or [[None]])[-1][0]
     return name
 
 
