@@ -66,7 +66,15 @@ def test_a_state_that_something_else_wrote_is_refused(data: Any) -> None:
 
 def test_what_has_its_default_is_not_written() -> None:
     job = Job(define({"a": plugin()}))
-    assert set(job.state.to_json()) == {"schema_version", "phase", "priority", "job_id", "created_at", "tasks", "active"}
+    assert set(job.state.to_json()) == {
+        "schema_version",
+        "phase",
+        "priority",
+        "job_id",
+        "created_at",
+        "tasks",
+        "active",
+    }
     assert event_to_json(events.TaskCompleted("a", 1)) == {"event": "TaskCompleted", "task": "a", "iteration": 1}
     assert event_to_json(events.RetryRequested("a", None)) == {"event": "RetryRequested", "task": "a", "input": None}
 

@@ -128,7 +128,7 @@ def _kept(part: str) -> tuple[str, int]:
 def test_the_server_keeps_the_hot_statements_and_parses_them_once():
     rows_after(postgresql)
     assert _kept("SKIP LOCKED")[1] == 4
-    assert _kept("workflows_message")[1] == 5
+    assert _kept("workflows_message")[1] == 2
 
 
 def test_a_plan_kept_since_the_table_was_empty_still_finds_a_job_by_index():

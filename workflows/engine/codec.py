@@ -66,6 +66,14 @@ def event_from_json(data: Mapping[str, Json]) -> Event:
     return event
 
 
+def about_run(data: Mapping[str, Json], task: str, iteration: int | None) -> dict[str, Json]:
+    """The JSON of an event that is kept with what it is about: with that task and iteration, where it left them out."""
+    kind = _KINDS.get(str(data.get("event")))
+    if kind is None or "iteration" in data or all(name != "iteration" for name, _ in _fields_of(kind)):
+        return dict(data)
+    return {"task": task, "iteration": iteration, **data}
+
+
 def decided_from_json(data: Mapping[str, Json]) -> Event | Migrated:
     """What a history keeps: an event, or that the job was moved to another version. Raises InvalidEvent."""
     if data.get("event") != Migrated.__name__:

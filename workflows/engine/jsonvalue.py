@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import jsonschema_rs
+import orjson
 
 from .faults import Fault
 
@@ -42,6 +43,8 @@ def check_json(value: Any, max_bytes: int, *, at: str = "", max_nesting: int = M
     than 1024 bits, nesting deeper than `max_nesting`, anything that is not JSON, and more than `max_bytes` of JSON
     text. `at` is the pointer of the value itself. At most 100 faults are listed.
     """
+    if value is None or value is True or value is False:
+        return []
     faults: list[Fault] = []
     # Every element costs a byte of text at least: the count bounds the walk, also for a value that contains itself.
     seen = 0
@@ -60,9 +63,17 @@ def check_json(value: Any, max_bytes: int, *, at: str = "", max_nesting: int = M
             fault = _scalar_fault(item, where)
             if fault:
                 faults.append(fault)
-    if not faults and len(canonical(value).encode()) > max_bytes:
+    if not faults and _size(value) > max_bytes:
         faults.append(_too_large(at, max_bytes))
     return faults
+
+
+def _size(value: Any) -> int:
+    """How many bytes the value is as JSON text."""
+    try:
+        return len(orjson.dumps(value))
+    except TypeError:  # an integer of more than 64 bits
+        return len(canonical(value).encode())
 
 
 def _push_children(item: Any, where: str, depth: int, stack: list[tuple[Any, str, int]], faults: list[Fault]) -> None:

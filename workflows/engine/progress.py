@@ -73,17 +73,23 @@ class Progress:
 
     def freeze(self) -> JobState:
         """The new state."""
-        return replace(
-            self.state,
-            phase=self.phase,
-            tasks=self.tasks,
-            transitions=self.transitions,
-            loops=self.loops,
-            active=tuple(self.active),
-            last=self.last,
-            failure=self.failure,
-            undo=self.undo,
-            ending=self.ending,
+        before = self.state
+        return JobState(
+            before.input,
+            before.job_id,
+            before.created_at,
+            before.priority,
+            before.deadline,
+            self.phase,
+            self.tasks,
+            self.transitions,
+            self.loops,
+            tuple(self.active),
+            self.last,
+            self.failure,
+            before.output,
+            self.undo,
+            self.ending,
         )
 
     def names(self, extra: dict[str, Json] | None = None) -> dict[str, Any]:

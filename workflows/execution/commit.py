@@ -216,8 +216,8 @@ def _carry_out(step: Step, refused: Collection[tuple[str, int]]) -> list[Refusal
 def plan(step: Step, *, release: bool, refused: Collection[tuple[str, int]] = ()) -> Checkpoint:
     """The rows that a step changes. The status moves by its FSM edge here; the guard makes the move stick or not."""
     job, state, status = step.job, step.state, step.status
-    if status != job.status:  # most steps do not move the job, and a model instance is dear
-        Job(id=job.id, status=job.status).move_to(status)
+    if status != job.status:
+        Job.moved(job.status, status)
     history = [_history_row(record, step) for record in step.records]
     if status != job.status:
         if not history:
@@ -251,7 +251,8 @@ def plan(step: Step, *, release: bool, refused: Collection[tuple[str, int]] = ()
 def _add_decided(step: Step, history: list[HistoryRow], runs: Sequence[RunRow]) -> None:
     """Put the engine's events into the rows they led to, so that a replay finds them in their order.
 
-    An output that a run of the same commit holds is not written twice: the event says that it is there.
+    Nothing is written twice: not what the row says itself (its time, its task and iteration), and not an output that
+    a run of the same commit holds, for which the event says that it is there.
     """
     outputs = {(run.task, run.iteration): run.output for run in runs if run.status == TaskRunStatus.DONE}
     if step.decided and not history:
@@ -264,7 +265,13 @@ def _add_decided(step: Step, history: list[HistoryRow], runs: Sequence[RunRow]) 
             del data[name]
             data["in_run"] = name
         row = history[min(place, len(history) - 1)]
-        row.decided = [*(row.decided or ()), {"now": format_timestamp(now), **data}]
+        if row.decided is None:
+            row.at, row.decided = now, []  # it happened when it was decided
+        if row.at != now:
+            data["now"] = format_timestamp(now)
+        if row.iteration is not None and run == (row.task, row.iteration):
+            del data["task"], data["iteration"]
+        row.decided.append(data)
 
 
 def _history_row(record: Record, step: Step) -> HistoryRow:

@@ -261,13 +261,12 @@ def fail_hard(job: ClaimedJob, owner: str, error: str, cause: str) -> None:
     Writes nothing but the status, the error and the history row; facts that came in stay for a later retry. LeaseLost
     where another worker has the job now.
     """
-    row = Job(id=job.id, status=job.status)
-    row.move_to(JobStatus.FAIL)
+    to_status = Job.moved(job.status, JobStatus.FAIL)
     history = HistoryRow(
         at=job.now,
         event="job.failed",
         from_status=job.status,
-        to_status=row.status,
+        to_status=to_status,
         data={"error": error, "cause": cause},
     )
     step = Checkpoint(
@@ -276,7 +275,7 @@ def fail_hard(job: ClaimedJob, owner: str, error: str, cause: str) -> None:
         signals=job.signals,
         keep_signals=True,
         from_status=job.status,
-        to_status=row.status,
+        to_status=to_status,
         release=True,
         at=job.now,
         state=job.state if job.state is not None else JobState.new(job.input).to_json(),
@@ -289,4 +288,4 @@ def fail_hard(job: ClaimedJob, owner: str, error: str, cause: str) -> None:
         if job.id not in checkpoint(owner, [step]):
             raise LeaseLost(f"The lease of job {job.id} has passed to another worker.")
         write_letter(job.id, job.workflow, job.version, step.error or {}, at=job.now)
-    job.status = row.status
+    job.status = to_status

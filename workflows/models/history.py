@@ -34,7 +34,7 @@ class History(models.Model):
     does not have.
     """
 
-    job = models.ForeignKey(Job, on_delete=models.PROTECT, related_name="history", db_index=False)
+    job = models.ForeignKey(Job, on_delete=models.PROTECT, related_name="history", db_index=False, db_constraint=False)
     sequence = models.PositiveIntegerField()
     at = models.DateTimeField(default=timezone.now)
     event = models.CharField(max_length=40)

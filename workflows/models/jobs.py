@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from django.conf import settings
@@ -178,7 +179,7 @@ class Job(ConcurrentTransitionMixin, models.Model):
             # Lists and reports: newest first (the id is in order of time), within a workflow, a status, a submitter.
             models.Index(fields=["workflow", "id"], name="job_workflow"),
             models.Index(fields=["status", "id"], name="job_status"),
-            models.Index(fields=["submitted_by", "id"], name="job_submitter"),
+            models.Index(fields=["submitted_by", "id"], condition=Q(submitted_by__isnull=False), name="job_submitter"),
             models.Index(fields=["parent"], condition=Q(parent__isnull=False), name="job_children"),
             models.Index(fields=["correlation_id"], condition=~Q(correlation_id=""), name="job_correlation"),
         ]
@@ -225,6 +226,17 @@ class Job(ConcurrentTransitionMixin, models.Model):
             }[JobStatus(status)]
             edge()
 
+    @staticmethod
+    @cache
+    def moved(source: str, target: str) -> str:
+        """`target`, where an edge of the state machine leads there from `source`: TransitionNotAllowed where none does.
+
+        What the edges allow never changes, so each pair is asked once a process.
+        """
+        job = Job(status=source)
+        job.move_to(target)
+        return str(job.status)
+
     def refresh_from_db(
         self, using: str | None = None, fields: Iterable[str] | None = None, from_queryset: Any = None
     ) -> None:
@@ -256,7 +268,9 @@ class JobData(models.Model):
     A row of its own, so that the hot row of `Job` stays small.
     """
 
-    job = models.OneToOneField(Job, on_delete=models.CASCADE, primary_key=True, related_name="data")
+    job = models.OneToOneField(
+        Job, on_delete=models.CASCADE, primary_key=True, related_name="data", db_constraint=False
+    )
     input = models.JSONField()
     state = models.JSONField(null=True, help_text="The serialized JobState; null until the first commit.")
     output = models.JSONField(null=True)

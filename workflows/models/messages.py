@@ -33,7 +33,7 @@ class Message(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    job = models.ForeignKey(Job, on_delete=models.PROTECT, related_name="messages", db_index=False)
+    job = models.ForeignKey(Job, on_delete=models.PROTECT, related_name="messages", db_index=False, db_constraint=False)
     sequence = models.PositiveIntegerField()
     type = models.CharField(max_length=200)
     task = models.CharField(max_length=120, blank=True)

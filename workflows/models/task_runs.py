@@ -27,7 +27,9 @@ class TaskRun(models.Model):
     A plugin step that is being worked on has no row yet; the lease of its job says that it runs.
     """
 
-    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="task_runs", db_index=False)
+    job = models.ForeignKey(
+        Job, on_delete=models.CASCADE, related_name="task_runs", db_index=False, db_constraint=False
+    )
     task = models.CharField(max_length=120)
     iteration = models.PositiveIntegerField(default=1)
     attempt = models.PositiveIntegerField(default=1)

@@ -14,7 +14,7 @@ from typing import Any
 
 from django.db import connection
 
-from workflows.engine.codec import decided_from_json
+from workflows.engine.codec import about_run, decided_from_json
 from workflows.engine.contract import Json
 from workflows.engine.decide import decide
 from workflows.engine.durations import parse_timestamp
@@ -129,12 +129,17 @@ def _events(job_id: uuid.UUID) -> Iterator[tuple[Event | Migrated, Any]]:
     Runs carry the newest names of their tasks, so an earlier name is followed through the moves that came after it.
     """
     rows = History.objects.filter(job_id=job_id, decided__isnull=False).order_by("sequence")
-    kept = [entry for decided in rows.values_list("decided", flat=True) for entry in decided or ()]
+    kept = [
+        {"now": at, **about_run(entry, task, iteration)}
+        for at, task, iteration, decided in rows.values_list("at", "task", "iteration", "decided")
+        for entry in decided or ()
+    ]
     moves = [(place, entry["mapping"]) for place, entry in enumerate(kept) if entry["event"] == Migrated.__name__]
     outputs: dict[tuple[str, int], Json] | None = None
     for place, entry in enumerate(kept):
         data = dict(entry)
-        now = parse_timestamp(data.pop("now"))
+        now = data.pop("now")
+        now = parse_timestamp(now) if isinstance(now, str) else now
         field = data.pop("in_run", None)
         if field is not None:
             outputs = _outputs(job_id) if outputs is None else outputs

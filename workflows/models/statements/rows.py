@@ -58,7 +58,8 @@ class HistoryRow:
     to_status: str = ""
     data: dict[str, Any] = field(default_factory=dict)
     decided: list[dict[str, Any]] | None = None
-    """The engine's events since the row before, as JSON with their times under `now`; None where there were none."""
+    """The engine's events since the row before, as JSON; None where there were none. An event without `now` was decided
+    at the row's own time, and one without `task` is about the row's own task and iteration."""
 
 
 @dataclass(slots=True)
