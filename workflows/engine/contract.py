@@ -112,13 +112,17 @@ class Plugin(ABC):
     """Base class of every step implementation.
 
     A subclass says in `configuration_schema` (JSON Schema) what its row in the configuration table may hold. One
-    instance serves many steps, one after the other, so it keeps nothing between them.
+    instance serves many steps, so it keeps nothing between them.
     """
 
     configuration_schema: ClassVar[Mapping[str, Json]] = {"type": "object"}
     version: ClassVar[str] = "1"
     idempotent: ClassVar[bool] = False
     """True where running the step again with the same idempotency key has no second effect outside."""
+    concurrent: ClassVar[bool] = False
+    """True where the step mostly waits for the network: a worker then runs many of them at the same time, each in a
+    thread. The instance is shared by the threads, the database should be left alone, and the step must keep its own
+    time: a thread cannot be interrupted, so a step that is late fails with `Timeout` while its thread goes on."""
 
     def __init__(self, configuration: Mapping[str, Json] | None = None) -> None:
         self.configuration: Mapping[str, Json] = dict(configuration or {})

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import select
 import time
-from typing import Any
+from typing import Any, Protocol
 
 import psycopg
 from django.db import Error, connection
@@ -11,6 +12,12 @@ from django.db import Error, connection
 CHANNEL = "workflow_jobs"
 POLL_SECONDS = 0.05
 """How often an idle worker looks where there is no doorbell (SQLite): a look is a read of an index's first entry."""
+
+
+class HasFileno(Protocol):
+    """What can be waited for."""
+
+    def fileno(self) -> int: ...
 
 
 def ring(queue: str = "default") -> None:
@@ -34,15 +41,15 @@ class Doorbell:
         self.queue = queue
         self._listener: psycopg.Connection[Any] | None = None
 
-    def wait(self, seconds: float) -> bool:
-        """Wait at most `seconds`; True as soon as the doorbell may have rung."""
+    def wait(self, seconds: float, other: HasFileno | None = None) -> bool:
+        """Wait at most `seconds`; True as soon as the doorbell may have rung, or `other` can be read."""
         if seconds <= 0:
             return False
         if connection.vendor != "postgresql":
-            time.sleep(min(seconds, POLL_SECONDS))
+            select.select([] if other is None else [other], [], [], min(seconds, POLL_SECONDS))
             return True
         try:
-            return self._listen(seconds)
+            return self._listen(seconds, other)
         except (psycopg.Error, OSError):
             # The server is gone, or restarts. Poll meanwhile; the next wait connects again.
             self.close()
@@ -58,13 +65,22 @@ class Doorbell:
             self._listener = psycopg.connect(**parameters, autocommit=True)
             self._listener.execute(f"LISTEN {CHANNEL}")
 
-    def _listen(self, seconds: float) -> bool:
+    def _listen(self, seconds: float, other: HasFileno | None) -> bool:
         self.open()
         assert self._listener is not None  # noqa: S101  (open() made it, or raised)
-        rang = False
-        for notice in self._listener.notifies(timeout=seconds, stop_after=1):
-            rang = rang or notice.payload == self.queue
-        return rang
+        until = time.monotonic() + seconds
+        while not self._has_rung():
+            left = until - time.monotonic()
+            if left <= 0:
+                return False
+            readable = [self._listener] if other is None else [self._listener, other]
+            if other in select.select(readable, [], [], left)[0]:
+                return True
+        return True
+
+    def _has_rung(self) -> bool:
+        assert self._listener is not None  # noqa: S101
+        return any(notice.payload == self.queue for notice in list(self._listener.notifies(timeout=0)))
 
     def close(self) -> None:
         """Stop listening."""

@@ -25,7 +25,7 @@ from .gates import enter_step
 from .lateness import due_after
 from .letters import write_letter
 from .services import hurry
-from .steps import run_step
+from .steps import PreparedStep, StepResult, prepare_step
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +51,10 @@ class JobRun:
         self.held = False
         """True where it stopped at a limit: its next step was not begun, and nothing is left to be written."""
         self.planned: Checkpoint | None = None
-        """What is to be written after a step, where it may share a transaction with other jobs; None where it must
-        not: its step may have had an effect outside that a repetition would repeat, or requests go with it."""
+        """What is to be written after a step, where one statement can; None where requests or documents go with it."""
+        self.alone = False
+        """True where it must not wait for others to be written: its step may have had an effect outside that a
+        repetition would repeat."""
         self.input = full_input(job.input, job.group_id, job.fragment)
         self.state = self.base = JobState.new(self.input)
         self.opening: list[Event] = []
@@ -67,6 +69,7 @@ class JobRun:
         self._left: frozenset[str] = frozenset()
         self._told_at: datetime | None = None
         self._claimed_at = time.monotonic()
+        self._began = 0.0
         self._facts = StepFacts()
 
     def clock(self) -> datetime:
@@ -108,14 +111,39 @@ class JobRun:
 
     def advance(self) -> None:
         """Run the next step, if there is one, up to the commit that must follow. `held` where a limit forbids it."""
+        step = self.begin_step()
+        if not self.held:
+            self.end_step(step, None if step is None else step.run())
+
+    def begin_step(self) -> PreparedStep | None:
+        """Prepare the next step; None where there is none to be run, and `held` where a limit forbids it."""
         task = self._next_task()
-        if self.held:
-            return
-        if task is not None:
-            self._execute(task)
-        step = self._step()
-        alone = not self._idempotent or step.needs_transaction
-        self.planned = None if alone else plan(step, release=self._stops)
+        if self.held or task is None:
+            return None
+        self._began = time.monotonic()
+        self._facts.started_at[task, self.state.tasks[task].attempt] = self.clock()
+        prepared = prepare_step(self.job, self.definition, self.state, task, self.clock)
+        if isinstance(prepared, PreparedStep):
+            return prepared
+        self._take(task, prepared)
+        return None
+
+    def end_step(self, step: PreparedStep | None, result: StepResult | None) -> None:
+        """Take what a step came to, and plan what is to be written."""
+        if step is not None and result is not None:
+            plugin = step.spec.plugin or ""
+            _seconds[plugin] = 0.8 * _seconds.get(plugin, 0.0) + 0.2 * (time.monotonic() - self._began)
+            self._take(step.task, result)
+        planned = self._step()
+        self.alone = not self._idempotent
+        self.planned = None if planned.needs_transaction else plan(planned, release=self._stops)
+
+    def _take(self, task: str, result: StepResult) -> None:
+        self._idempotent = self._idempotent and result.idempotent
+        self._facts.inputs[task, self.state.tasks[task].attempt] = result.input
+        self._facts.documents += [(task, document) for document in result.documents]
+        self.steps += 1
+        self._apply(result.event)
 
     def _next_task(self) -> str | None:
         """The first runnable task that no limit forbids. Where all are forbidden the job is handed back, but only after
@@ -228,19 +256,6 @@ class JobRun:
         self.state = decision.state
         self.records += decision.records
         self.commands += decision.commands
-
-    def _execute(self, task: str) -> None:
-        run = (task, self.state.tasks[task].attempt)
-        self._facts.started_at[run] = self.clock()
-        began = time.monotonic()
-        result = run_step(self.job, self.definition, self.state, task, self.clock)
-        plugin = self.definition.task(task).plugin or ""
-        _seconds[plugin] = 0.8 * _seconds.get(plugin, 0.0) + 0.2 * (time.monotonic() - began)
-        self._idempotent = self._idempotent and result.idempotent
-        self._facts.inputs[run] = result.input
-        self._facts.documents += [(task, document) for document in result.documents]
-        self.steps += 1
-        self._apply(result.event)
 
     def _see_signals(self) -> None:
         """The guard refused the commit: either the lease has passed on, or a door has written a signal meanwhile."""

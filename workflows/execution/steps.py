@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import overload
 
 from django.conf import settings
+from django.db import connections
 
 from workflows.engine.contract import (
     Answer,
@@ -25,7 +26,7 @@ from workflows.engine.contract import (
     StepError,
 )
 from workflows.engine.decide import step_input, undoing
-from workflows.engine.definition import Definition
+from workflows.engine.definition import Definition, Task
 from workflows.engine.events import TaskCompleted, TaskFailed, TaskParked, Unset
 from workflows.engine.exceptions import ExpressionError
 from workflows.engine.jsonvalue import check_json
@@ -56,16 +57,74 @@ class StepResult:
     """False where running it again could repeat an effect outside: the plugin ran, and does not say otherwise."""
 
 
-def run_step(
+@dataclass(slots=True)
+class PreparedStep:
+    """A step with everything it needs, so that running it asks the database for nothing."""
+
+    job: ClaimedJob
+    task: str
+    spec: Task
+    iteration: int
+    value: Json
+    idempotent: bool
+    context: StepContext
+    plugin: Plugin | None
+    """None for an `http` task, which has no plugin."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it may take."""
+        timeout = self.spec.timeout
+        return timeout.total_seconds() if timeout else float(settings.WORKFLOW_STEP_SECONDS)
+
+    @property
+    def concurrent(self) -> bool:
+        """True where it may run side by side with others, in a thread of its own."""
+        return self.plugin is None or self.plugin.concurrent
+
+    def run(self) -> StepResult:
+        """Run it here, within its time, and say what happened. Never raises for what a plugin does."""
+        try:
+            with time_limit(self.seconds):
+                return self._run()
+        except StepTimeout:
+            return self.overdue()
+
+    def run_apart(self) -> StepResult:
+        """Run it in a thread, which nothing interrupts: whoever waits for it says when its time is over."""
+        try:
+            return self._run()
+        finally:
+            connections.close_all()  # this thread's; only a plugin that asks for documents has opened one
+
+    def _run(self) -> StepResult:
+        try:
+            answer = run_http(self.spec, self.context) if self.plugin is None else self.plugin.run(self.context)
+        except StepError as error:
+            return self._failed(error.name, str(error))
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # a plugin breaks its own step and nothing else
+            logger.warning("Step %s of job %s raised %s", self.task, self.job.id, type(error).__name__, exc_info=True)
+            return self._failed("Unexpected", f"{type(error).__name__}: {error}")
+        return _judge(answer, self.task, self.iteration, self.value, self.idempotent)
+
+    def overdue(self) -> StepResult:
+        """What became of it where its time is over."""
+        return self._failed("Timeout", f"The step took longer than {self.seconds:g} seconds.")
+
+    def _failed(self, error: str, cause: str) -> StepResult:
+        return _failed(self.task, self.iteration, error, cause, self.value, self.idempotent)
+
+
+def _failed(task: str, iteration: int, error: str, cause: str, value: Json, idempotent: bool) -> StepResult:
+    return StepResult(TaskFailed(task, iteration, error, cause[:CAUSE_LENGTH]), value, idempotent=idempotent)
+
+
+def prepare_step(
     job: ClaimedJob, definition: Definition, state: JobState, task: str, clock: Callable[[], datetime]
-) -> StepResult:
-    """Run the work of a runnable task and say what happened. Never raises for what a plugin does."""
+) -> PreparedStep | StepResult:
+    """The work of a runnable task, ready to be run; its failure where it cannot even be begun."""
     entry = state.tasks[task]
     spec = definition.task(task)
-
-    def failed(error: str, cause: str) -> StepResult:
-        return StepResult(TaskFailed(task, entry.iteration, error, cause[:CAUSE_LENGTH]), value, idempotent=idempotent)
-
     value: Json = None
     idempotent = True
     undoes = None
@@ -84,9 +143,9 @@ def run_step(
             plugin = get_plugin(spec.plugin or "")
             idempotent = plugin.idempotent
     except ExpressionError as error:
-        return failed("ExpressionError", str(error))
+        return _failed(task, entry.iteration, "ExpressionError", str(error), value, idempotent)
     except (PluginNotFound, RunNotFound) as error:
-        return failed(type(error).__name__, str(error))
+        return _failed(task, entry.iteration, type(error).__name__, str(error), value, idempotent)
     known = identity(job, task, entry.iteration, entry.attempt)
     documents = JobDocuments(known.case_id)
     context = StepContext(
@@ -105,18 +164,7 @@ def run_step(
         documents=documents,
         read_document=documents.read,
     )
-    seconds = spec.timeout.total_seconds() if spec.timeout else settings.WORKFLOW_STEP_SECONDS
-    try:
-        with time_limit(seconds):
-            answer = run_http(spec, context) if plugin is None else plugin.run(context)
-    except StepTimeout:
-        return failed("Timeout", f"The step took longer than {seconds:g} seconds.")
-    except StepError as error:
-        return failed(error.name, str(error))
-    except (Exception, SystemExit, KeyboardInterrupt) as error:  # a plugin breaks its own step and nothing else
-        logger.warning("Step %s of job %s raised %s", task, job.id, type(error).__name__, exc_info=True)
-        return failed("Unexpected", f"{type(error).__name__}: {error}")
-    return replace(_judge(answer, task, entry.iteration, value), idempotent=idempotent)
+    return PreparedStep(job, task, spec, entry.iteration, value, idempotent, context, plugin)
 
 
 def _undone_run(job: ClaimedJob, task: str, iteration: int) -> dict[str, Json]:
@@ -130,26 +178,29 @@ def _undone_run(job: ClaimedJob, task: str, iteration: int) -> dict[str, Json]:
     return {name: run[name] for name in ("input", "output", "outcome")}
 
 
-def _judge(answer: Answer | Mapping[str, Json] | None, task: str, iteration: int, value: Json) -> StepResult:
+def _judge(
+    answer: Answer | Mapping[str, Json] | None, task: str, iteration: int, value: Json, idempotent: bool
+) -> StepResult:
     """Turn a plugin's answer into an event, and refuse what cannot be kept."""
     if answer is None:
         answer = Completed()
     elif isinstance(answer, Mapping):
         answer = Completed(dict(answer))
     if isinstance(answer, Failed):
-        return StepResult(TaskFailed(task, iteration, str(answer.error), str(answer.cause)[:CAUSE_LENGTH]), value)
+        return _failed(task, iteration, str(answer.error), str(answer.cause), value, idempotent)
     if isinstance(answer, Parked):
-        return StepResult(TaskParked(task, iteration, answer.reason, answer.until), value)
+        return StepResult(TaskParked(task, iteration, answer.reason, answer.until), value, idempotent=idempotent)
     if not isinstance(answer, Completed):
         cause = f"The plugin returned a {type(answer).__name__}; it must return Completed, Parked, Failed or a mapping."
-        return StepResult(TaskFailed(task, iteration, "Unexpected", cause), value)
+        return _failed(task, iteration, "Unexpected", cause, value, idempotent)
     faults = check_json(answer.output, settings.WORKFLOW_VALUE_MAX_BYTES)
     if faults:
         cause = "The output is not JSON that can be kept: " + "; ".join(
             f"{fault.pointer or '/'}: {fault.detail}" for fault in faults[:5]
         )
-        return StepResult(TaskFailed(task, iteration, "Unexpected", cause[:CAUSE_LENGTH]), value)
-    return StepResult(TaskCompleted(task, iteration, answer.output, answer.outcome), value, tuple(answer.documents))
+        return _failed(task, iteration, "Unexpected", cause, value, idempotent)
+    event = TaskCompleted(task, iteration, answer.output, answer.outcome)
+    return StepResult(event, value, tuple(answer.documents), idempotent)
 
 
 class JobDocuments(Sequence[DocumentRef]):

@@ -14,6 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 from django.conf import settings
@@ -21,14 +22,14 @@ from django.db import DatabaseError, InterfaceError, OperationalError, close_old
 from django.db.models.functions import Now
 
 from workflows.models import Worker
-from workflows.models.statements import ClaimedJob, claim, extend, release
+from workflows.models.statements import ClaimedJob, claim, extend, open_line, release
 
-from .batch import Batch
 from .doorbell import Doorbell
 from .exceptions import LeaseLost
 from .executor import fail_hard
 from .gates import admit, may_claim
 from .limits import watch
+from .pool import Committer, JobPool
 from .services import ServiceLoop
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,10 @@ logger = logging.getLogger(__name__)
 OVERDUE_EXIT = 75
 BREATHER_SECONDS = 1.0
 """How long a worker waits after the database failed it, before it asks again."""
+FIRST_CLAIM = 10
+"""So many jobs are claimed at once before it is known how quick their steps are."""
+QUICK_BATCH_SECONDS = 0.25
+"""A claim that is worked off in this time may be twice as large the next time."""
 
 
 def worker_name() -> str:
@@ -98,17 +103,43 @@ class Heartbeat(threading.Thread):
 
 
 class JobWorker:
-    """One worker process's work: everything between a claim and the release of its leases."""
+    """One worker process's work: everything between a claim and the release of its leases.
 
-    def __init__(self, queue: str) -> None:
+    `alone` is for a thread that has to see what its caller has not committed: then nothing is done on another
+    connection than the caller's.
+    """
+
+    def __init__(self, queue: str, *, alone: bool = False) -> None:
         self.queue = queue
+        self.alone = alone
         self.name = worker_name()
         self.doorbell = Doorbell(queue)
         self.services = ServiceLoop()
         self.heartbeat = Heartbeat(self.name, queue)
+        self._pool: JobPool | None = None
+        self._until = float("inf")
+        self._suspects: list[ClaimedJob] = []
+        self._limit = FIRST_CLAIM
+        self._backlog = False
+
+    @property
+    def pool(self) -> JobPool:
+        """The jobs in hand."""
+        if self._pool is None:
+            self._pool = JobPool(
+                self.name,
+                in_time=lambda: self.heartbeat.safe() and time.monotonic() < self._until,
+                give_up=self._give_up,
+                line=None if self.alone else open_line(),
+                more=self._more,
+            )
+            if not self.alone:
+                Committer(self._pool, self.heartbeat.busy).start()
+        return self._pool
 
     def tick(self, seconds: float) -> int:
-        """Work for about `seconds`, but never break off a step; answer how many steps were run."""
+        """Work for about `seconds`, but never break off a step; answer how many steps were run. Steps in threads may
+        go on after it."""
         if not self.heartbeat.is_alive():
             self.heartbeat.start()
             gc.freeze()  # what was loaded before the first job stays for good: no collection need look at it
@@ -118,22 +149,48 @@ class JobWorker:
             self.doorbell_open()
             while True:
                 self.services.run_due()
-                jobs = self._claim() if may_claim() else []
-                if jobs:
-                    self.run(admit(self.name, jobs), until)
-                elif not self.doorbell.wait(until - time.monotonic()) and time.monotonic() >= until:
+                jobs = self.claim()
+                if jobs or self._waiting:
+                    self.run(jobs, until)
+                left = until - time.monotonic()
+                if left <= 0:
                     break
-                if time.monotonic() >= until:
-                    break
+                if not jobs:
+                    self.doorbell.wait(left, self.pool.arrivals if self.pool.apart else None)
         except (OperationalError, InterfaceError) as error:
             logger.warning("Worker %s lost the database: %s", self.name, error)
-            connections.close_all()
-            self.doorbell.close()
+            self._let_go()
             time.sleep(BREATHER_SECONDS)
         return self.heartbeat.steps - before
 
-    def _claim(self) -> list[ClaimedJob]:
-        return claim(self.queue, self.name, settings.WORKFLOW_CLAIM_BATCH, settings.WORKFLOW_LEASE_SECONDS)
+    @property
+    def _waiting(self) -> bool:
+        return bool(self._suspects) or (self._pool is not None and self._pool.apart > 0)
+
+    def claim(self) -> list[ClaimedJob]:
+        """Claim what may be worked on now: none while everything is suspended, or as many steps as may run in threads.
+
+        As many jobs are taken at once as steps are quick: a worker that is slow leaves them to others.
+        """
+        most = min(self._limit, settings.WORKFLOW_CLAIM_BATCH, settings.WORKFLOW_CONCURRENT_STEPS - self.pool.apart)
+        if most <= 0 or self._suspects or not may_claim():
+            return []
+        jobs = claim(self.queue, self.name, most, settings.WORKFLOW_LEASE_SECONDS)
+        self._backlog = len(jobs) == most
+        if jobs and not self.heartbeat.busy.is_set():
+            self.heartbeat.confirmed = time.monotonic()
+            self.heartbeat.busy.set()
+        jobs = admit(self.name, jobs)
+        # A job that was claimed before without a commit is suspected of killing its worker.
+        suspects = [job for job in jobs if job.claims > 1]
+        if suspects[1:]:
+            release(self.name, [job.id for job in suspects[1:]], begun=False)
+        self._suspects += suspects[:1]
+        return [job for job in jobs if job.claims <= 1]
+
+    def _more(self) -> list[ClaimedJob]:
+        """Further jobs for a pool that is about to run empty; none where the last claim found all there was."""
+        return self.claim() if self._backlog and not self.alone else []
 
     def doorbell_open(self) -> None:
         """Listen before looking, so that what comes in between rings."""
@@ -143,31 +200,47 @@ class JobWorker:
             raise OperationalError(str(error)) from error
 
     def run(self, jobs: Sequence[ClaimedJob], until: float) -> None:
-        """Run a claimed batch. What is not begun when the time is up is handed back.
+        """Run claimed jobs to their next stop. What is not begun when the time is up is handed back.
 
-        A job that was claimed before without a commit is suspected of killing its worker. It runs last and alone, so
-        that it can take no other job's claim with it.
+        A job that is suspected of killing its worker runs last and alone, so that it can take no other job's claim
+        with it.
         """
-        self.heartbeat.confirmed = time.monotonic()
-        self.heartbeat.busy.set()
+        self._until = until
+        pool, before, began = self.pool, self.pool.steps, time.monotonic()
         try:
-            good = [job for job in jobs if job.claims <= 1]
-            suspects = [job for job in jobs if job.claims > 1]
-            if suspects[1:]:
-                release(self.name, [job.id for job in suspects[1:]], begun=False)
-            for group in (good, suspects[:1]):
-                if group:
-                    self._work(group, until)
+            pool.add(jobs)
+            pool.work()
+            if self._suspects and not pool.apart:
+                suspects, self._suspects = self._suspects, []
+                pool.add(suspects)
+                pool.work()
         finally:
-            self.heartbeat.busy.clear()
+            self.heartbeat.steps += pool.steps - before
+            if not self._waiting:
+                self.heartbeat.busy.clear()
+        if self._backlog:
+            quick = time.monotonic() - began < QUICK_BATCH_SECONDS or pool.steps - before > 3 * self._limit
+            self._limit = min(self._limit * 2, settings.WORKFLOW_CLAIM_BATCH) if quick else max(self._limit // 2, 1)
 
-    def _work(self, jobs: Sequence[ClaimedJob], until: float) -> None:
-        in_time = lambda: self.heartbeat.safe() and time.monotonic() < until  # noqa: E731
-        batch = Batch(self.name, jobs, in_time=in_time, give_up=self._give_up)
+    def close(self) -> None:
+        """Wait for the steps in threads, write what they came to, and give up every lease."""
         try:
-            batch.work()
-        finally:
-            self.heartbeat.steps += batch.steps
+            if self._pool is not None:
+                self._pool.close()
+            if self._suspects:
+                release(self.name, [job.id for job in self._suspects], begun=False)
+        except (OperationalError, InterfaceError) as error:
+            logger.warning("Worker %s lost the database while it stopped: %s", self.name, error)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Close every connection. The leases of what was in hand pass, and others go on with it."""
+        if self._pool is not None:
+            self._pool.let_go()
+        self._pool, self._suspects = None, []
+        self.heartbeat.busy.clear()
+        connections.close_all()
+        self.doorbell.close()
 
     def _give_up(self, job: ClaimedJob, error: Exception) -> None:
         """The engine itself failed on a job. Try it again elsewhere; when that is no use, give it to a person."""
@@ -189,16 +262,20 @@ def run_tick(queue: str = "default") -> int:
     global _worker
     if _worker is None or _worker.queue != queue:
         _worker = JobWorker(queue)
+        Finalize(None, _worker.close, exitpriority=10)  # this process ends only when its steps in threads have
     close_old_connections()
     return _worker.tick(settings.TICK_SECONDS)
 
 
 def drain(queue: str = "default", *, most: int = 100_000) -> int:
-    """Run everything that can run now, in this process, and answer the number of steps: for tests and scripts."""
-    worker = JobWorker(queue)
+    """Run everything that can run now, in this process and on this thread's connection, and answer the number of
+    steps: for tests and scripts."""
+    worker = JobWorker(queue, alone=True)
     while worker.heartbeat.steps < most:
-        jobs = claim(queue, worker.name, settings.WORKFLOW_CLAIM_BATCH, settings.WORKFLOW_LEASE_SECONDS)
-        if not jobs:
+        jobs = worker.claim()
+        if not jobs and not worker._waiting:
             break
-        worker.run(admit(worker.name, jobs), float("inf"))
+        worker.run(jobs, float("inf"))
+        if not jobs and worker.pool.apart:
+            worker.pool.wait(1.0)
     return worker.heartbeat.steps

@@ -12,18 +12,23 @@ from collections.abc import Iterable, Sequence
 from django.db import connection
 
 from . import portable, postgresql
+from .line import Line
 from .rows import Checkpoint, ClaimedJob, HistoryRow, MessageRow, RunRow
 
 __all__ = [
     "Checkpoint",
     "ClaimedJob",
     "HistoryRow",
+    "Line",
     "MessageRow",
     "RunRow",
+    "answered",
     "checkpoint",
     "claim",
     "extend",
+    "open_line",
     "release",
+    "send",
 ]
 
 
@@ -43,6 +48,21 @@ def checkpoint(owner: str, batch: Sequence[Checkpoint]) -> set[uuid.UUID]:
     if connection.vendor == "postgresql":
         return postgresql.checkpoint(owner, batch)
     return portable.checkpoint(owner, batch)
+
+
+def open_line() -> Line | None:
+    """A connection on which checkpoints are sent without waiting for them; None where the database has one writer."""
+    return Line() if connection.vendor == "postgresql" else None
+
+
+def send(line: Line, owner: str, batch: Sequence[Checkpoint]) -> None:
+    """Begin a checkpoint; `answered` must be asked before the next one. See `checkpoint`."""
+    postgresql.send(line, owner, batch)
+
+
+def answered(line: Line) -> set[uuid.UUID]:
+    """The jobs that the checkpoint on the line has written, as soon as it is committed."""
+    return postgresql.answered(line)
 
 
 def extend(owner: str, lease_seconds: int) -> int:

@@ -18,6 +18,7 @@ import orjson
 import psycopg
 from django.db import connection
 
+from .line import Line
 from .rows import Checkpoint, ClaimedJob
 
 NOT_BY_ITSELF = 2**31
@@ -165,11 +166,25 @@ def _dumps(batch: Sequence[Checkpoint]) -> str:
         return json.dumps([asdict(step) for step in batch], default=_plain, allow_nan=False, separators=(",", ":"))
 
 
-def checkpoint(owner: str, batch: Sequence[Checkpoint]) -> set[uuid.UUID]:
-    """See the package."""
+def _statement(owner: str, batch: Sequence[Checkpoint]) -> tuple[str, tuple[str, str]]:
     sql = checkpoint_sql(
         runs=any(step.runs for step in batch),
         messages=any(step.messages for step in batch),
         signals=any(step.signals for step in batch),
     )
-    return {row[0] for row in _execute(sql, (_dumps(batch), owner))}
+    return sql, (_dumps(batch), owner)
+
+
+def checkpoint(owner: str, batch: Sequence[Checkpoint]) -> set[uuid.UUID]:
+    """See the package."""
+    return {row[0] for row in _execute(*_statement(owner, batch))}
+
+
+def send(line: Line, owner: str, batch: Sequence[Checkpoint]) -> None:
+    """A checkpoint on a worker's own line, whose answer is for later."""
+    line.send(*_statement(owner, batch))
+
+
+def answered(line: Line) -> set[uuid.UUID]:
+    """The jobs that the checkpoint on the line has written."""
+    return {uuid.UUID(text) for (text,) in line.answer()}
