@@ -89,10 +89,7 @@ class TaskState:
         data: dict[str, Json] = {}
         for name, default in _TASK_DEFAULTS.items():
             value = getattr(self, name)
-            if name == "input":
-                if not isinstance(value, Unset):
-                    data["input"] = value
-            elif value != default:
+            if value is not default and (name == "input" or value != default):  # an input may be null
                 data[name] = format_timestamp(value) if name in _TIMES else value
         return data
 
@@ -177,7 +174,7 @@ class JobState:
             return ()
         return tuple(name for name in self.active if self.tasks[name].status == READY)
 
-    @property
+    @cached_property
     def status(self) -> str:
         """READY, PEND, DONE, FAIL or CANC, in the words of the job table."""
         settled = {"done": "DONE", "failed": "FAIL", "cancelled": "CANC"}.get(self.phase)

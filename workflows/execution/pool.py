@@ -30,6 +30,7 @@ from workflows.models.statements import Checkpoint, ClaimedJob, Line, answered, 
 from .children import settle
 from .exceptions import LeaseLost
 from .executor import JobRun
+from .limits import armed
 from .steps import PreparedStep, StepResult
 
 logger = logging.getLogger(__name__)
@@ -120,6 +121,10 @@ class JobPool:
 
     def work(self) -> None:
         """Run every job to its next stop, or until the time is up; steps in threads go on."""
+        with armed():
+            self._work()
+
+    def _work(self) -> None:
         while True:
             self._take_arrivals()
             self._take_written()
