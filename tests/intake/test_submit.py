@@ -13,11 +13,12 @@ from django.utils import timezone
 
 from tests.factories import UserFactory
 from tests.intake.makers import make_definition, make_registration
+from tests.statements import sent
 from workflows.intake import submit
 from workflows.intake.documents import store_document
 from workflows.intake.exceptions import IdempotencyConflict, InvalidSubmission, UnknownWorkflow
 from workflows.intake.submit import Submission, submit_job, submit_jobs
-from workflows.models import Document, History, IdempotencyKey, Job, JobData, JobStatus
+from workflows.models import Document, History, IdempotencyKey, Job, JobData, JobStatus, Retirement
 
 pytestmark = pytest.mark.django_db
 
@@ -193,21 +194,80 @@ def test_more_than_a_thousand_jobs_are_refused() -> None:
     assert pairs(error) == {("/jobs", "too_many")}
 
 
-def test_a_job_takes_one_look_and_three_inserts_once_its_workflow_is_known(django_assert_num_queries: Any) -> None:
+def test_a_job_is_one_statement_once_its_workflow_is_known(on_postgresql: bool) -> None:
     make_definition("claim")
     user = UserFactory()
-    submit_job(Submission("claim", {}), submitted_by=user)
-    with django_assert_num_queries(6):  # the version; savepoint, three inserts, release
-        submit_job(Submission("claim", {}), submitted_by=user)
+    for key in (None, "1"):
+        submit_job(Submission("claim", {}), submitted_by=user, idempotency_key=key)
+        with sent() as statements:
+            submit_job(Submission("claim", {}), submitted_by=user, idempotency_key=key and "2")
+        # Elsewhere: savepoint, the version, three inserts, release; a look at the key, and its insert.
+        assert len(statements) == (1 if on_postgresql else 8 if key else 6), statements
 
 
 @pytest.mark.postgresql
-def test_the_number_of_statements_does_not_grow_with_the_batch(django_assert_num_queries: Any) -> None:
+def test_the_number_of_statements_does_not_grow_with_the_batch() -> None:
     make_definition("claim")
     submit_job(Submission("claim", {}), submitted_by=None)
     for size in (2, 700):
-        with django_assert_num_queries(6):
+        with sent() as statements:
             submit_jobs([Submission("claim", {"n": n}) for n in range(size)], submitted_by=None)
+        assert len(statements) == 1
+
+
+# ---- what a process remembers ---------------------------------------------------------------------------------------
+
+
+def test_a_version_that_another_process_publishes_is_seen_by_the_next_submission() -> None:
+    make_definition("claim", version=1, input_schema=SCHEMA)
+    assert submit_job(Submission("claim", {"amount": 1}), submitted_by=None).job.version == 1
+    make_definition("claim", version=2, priority=80)
+    later = [submit_job(Submission("claim", {"amount": 1}), submitted_by=None).job]
+    make_definition("claim", version=3, priority=90)
+    later += submit_jobs([Submission("claim", {"amount": 1})] * 2, submitted_by=None)
+    assert [(job.version, job.priority) for job in later] == [(2, 80), (3, 90), (3, 90)]
+
+
+def test_nobody_is_refused_for_what_a_process_remembers() -> None:
+    make_definition("claim", version=1, input_schema=SCHEMA)
+    submit_job(Submission("claim", {"amount": 1}), submitted_by=None)
+    make_definition("claim", version=2)
+    assert submit_job(Submission("claim", "anything"), submitted_by=None).job.version == 2
+
+
+def test_a_version_that_another_process_retires_takes_no_more_jobs() -> None:
+    make_definition("claim", version=1)
+    make_definition("claim", version=2)
+    for version in (None, 2):
+        assert submit_job(Submission("claim", {}, version=version), submitted_by=None).job.version == 2
+    Retirement.objects.create(name="claim", version=2)
+    assert submit_job(Submission("claim", {}), submitted_by=None).job.version == 1
+    with pytest.raises(UnknownWorkflow) as error:
+        submit_job(Submission("claim", {}, version=2), submitted_by=None)
+    assert pairs(error) == {("/version", "retired_version")}
+    Retirement.objects.filter(name="claim", version=2).delete()
+    assert submit_job(Submission("claim", {}), submitted_by=None).job.version == 2
+
+
+def test_a_repeated_key_gives_its_job_also_where_its_workflow_is_retired() -> None:
+    make_definition("claim")
+    first = submit_job(Submission("claim", {}), submitted_by=None, idempotency_key="k")
+    Retirement.objects.create(name="claim", version=1)
+    again = submit_job(Submission("claim", {}), submitted_by=None, idempotency_key="k")
+    assert (again.created, again.job) == (False, first.job)
+
+
+def test_jobs_of_a_batch_that_are_alike_have_ids_and_lives_of_their_own() -> None:
+    make_definition("claim")
+    user = UserFactory()
+    first, second = submit_jobs([Submission("claim", {})] * 2, submitted_by=user)
+    assert first.pk != second.pk
+    second.make_ready()
+    second.save()
+    assert (first.status, second.status) == (JobStatus.NEW, JobStatus.READY)
+    assert Job.objects.get(pk=second.pk).status == JobStatus.READY
+    assert Job.objects.get(pk=first.pk).status == JobStatus.NEW
+    assert second.submitted_by == user
 
 
 # ---- idempotency ----------------------------------------------------------------------------------------------------
@@ -258,10 +318,11 @@ def test_a_key_that_is_empty_too_long_or_not_printable_is_refused(key: str) -> N
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_submissions_with_one_key_at_once_one_makes_the_job() -> None:
+def test_of_many_submissions_with_one_key_at_once_one_makes_the_job(on_postgresql: bool) -> None:
+    many = 20 if on_postgresql else 8
     make_definition("claim")
     user = UserFactory()
-    start = threading.Barrier(8)
+    start = threading.Barrier(many)
     answers: list[submit.Submitted] = []
     errors: list[BaseException] = []
 
@@ -275,13 +336,13 @@ def test_of_many_submissions_with_one_key_at_once_one_makes_the_job() -> None:
         finally:
             connections.close_all()
 
-    threads = [threading.Thread(target=run) for _ in range(8)]
+    threads = [threading.Thread(target=run) for _ in range(many)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
     assert not errors
-    assert len(answers) == 8
+    assert len(answers) == many
     assert sum(answer.created for answer in answers) == 1
     assert len({answer.job.id for answer in answers}) == 1
     assert Job.objects.count() == IdempotencyKey.objects.count() == 1

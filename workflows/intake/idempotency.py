@@ -11,6 +11,7 @@ from django.contrib.auth.models import AbstractBaseUser
 from workflows.engine.faults import Fault
 from workflows.engine.jsonvalue import canonical, check_json, pointer_to
 from workflows.models import IdempotencyKey, Job
+from workflows.models.statements.births import Key
 
 from .exceptions import IdempotencyConflict, InvalidSubmission
 
@@ -36,11 +37,9 @@ class KeyClaim:
             raise IdempotencyConflict(kept.job, differences(kept.request, self.request))
         return kept.job
 
-    def keep(self, job: Job) -> None:
-        """Remember the key, in the transaction that creates the job. Raises IntegrityError where another was first."""
-        IdempotencyKey.objects.create(
-            principal=self.principal, key=self.key, fingerprint=self.fingerprint, request=self.request, job=job
-        )
+    def row(self) -> Key:
+        """What is remembered of it, written with the job."""
+        return Key(self.principal, self.key, self.fingerprint, self.request)
 
 
 def claim_for(key: str, request: dict[str, Any], user: AbstractBaseUser | None) -> KeyClaim:

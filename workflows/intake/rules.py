@@ -1,18 +1,26 @@
-"""What a workflow asks of a submission: found once, kept for the life of the process."""
+"""What a workflow asks of a submission: found once, kept for the life of the process.
+
+What is kept is never trusted: the statement that writes the job looks, in the same round trip, whether a newer version
+was published or this one retired, and then writes nothing. So a submission sees whatever was committed before it.
+"""
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from django.db import router
 
 from workflows.engine.faults import Fault
 from workflows.engine.jsonvalue import SchemaValidator
-from workflows.models import Definition, PluginRegistration
+from workflows.models import Definition, Job, PluginRegistration
+from workflows.models.statements.births import Assumption
 
 from .exceptions import UnknownWorkflow
 
 DEFAULT_PRIORITY = 50
+_Key = TypeVar("_Key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +33,37 @@ class IntakeRules:
     sla_due: str | None = None
     sla_calendar: str | None = None
     input_schema: SchemaValidator | None = None
+    digest: str = ""
+    assumption: Assumption | None = None
+    """What the statement that writes the job must find to be still so; None where that was looked at just now."""
 
 
 _cache: dict[tuple[str, int, str], IntakeRules] = {}
+_last: dict[tuple[str, int | None], IntakeRules] = {}
+"""The rules that were found last for a workflow and the version that was asked for. They may have been overtaken."""
 _lock = threading.Lock()
 _CACHE_SIZE = 1_000
+
+
+def remembers(workflow: str, version: int | None = None) -> bool:
+    """Whether `known_rules` would answer from memory."""
+    return (workflow, version) in _last
+
+
+def known_rules(workflow: str, version: int | None = None, *, fresh: bool = False) -> IntakeRules:
+    """The same as `rules_for`, without a query where this process remembers them and nobody asks for `fresh` ones. They
+    come with the assumption that they still hold, for the writing statement to check.
+
+    Where definitions have a database of their own, that statement cannot look at them, so they are looked at here.
+    """
+    known = None if fresh else _last.get((workflow, version))
+    if known is None:
+        known = rules_for(workflow, version)
+        if known.version == 0 or router.db_for_read(Definition) != router.db_for_write(Job):
+            return known
+        known = replace(known, assumption=Assumption(workflow, known.version, known.digest, newest=version is None))
+        _keep(_last, (workflow, version), known)
+    return known
 
 
 def rules_for(workflow: str, version: int | None = None) -> IntakeRules:
@@ -54,13 +88,18 @@ def rules_for(workflow: str, version: int | None = None) -> IntakeRules:
 
 
 def _load(key: tuple[str, int, str]) -> IntakeRules:
-    workflow, version, _ = key
-    rules = read_rules(workflow, version, Definition.objects.get(name=workflow, version=version).document)
-    with _lock:
-        if len(_cache) >= _CACHE_SIZE:
-            _cache.clear()
-        _cache[key] = rules
+    workflow, version, digest = key
+    document = Definition.objects.get(name=workflow, version=version).document
+    rules = replace(read_rules(workflow, version, document), digest=digest)
+    _keep(_cache, key, rules)
     return rules
+
+
+def _keep(cache: dict[_Key, IntakeRules], key: _Key, rules: IntakeRules) -> None:
+    with _lock:
+        if len(cache) >= _CACHE_SIZE:
+            cache.clear()
+        cache[key] = rules
 
 
 def read_rules(workflow: str, version: int, document: dict[str, Any]) -> IntakeRules:

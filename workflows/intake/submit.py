@@ -10,8 +10,9 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser
-from django.db import IntegrityError, models, transaction
+from django.db import models, transaction
 from django.db.models import Case, Value, When
+from django.db.models.base import ModelState
 from django.utils import timezone
 
 from workflows.engine.exceptions import InvalidCalendar, NoWorkingTime
@@ -21,14 +22,17 @@ from workflows.execution.births import write_jobs
 from workflows.execution.calendars import moved
 from workflows.execution.exceptions import CalendarNotFound
 from workflows.execution.ranks import rank_at
-from workflows.models import Document, Job
+from workflows.models import Document, Job, uuid7
+from workflows.models.statements.births import Outcome
 
 from . import idempotency
 from .exceptions import InvalidSubmission, UnknownWorkflow
-from .rules import IntakeRules, rules_for
+from .rules import IntakeRules, known_rules, remembers
 
 MAX_BATCH = 1_000
 MAX_DOCUMENTS = 50
+MAX_LOOKS = 20
+"""So often are the rules of a workflow read again because they were changed since: never so often in a row."""
 LATEST_RUN_AT = timedelta(days=36_525)
 
 
@@ -83,21 +87,20 @@ def submit_job(
     if idempotency_key is None:
         return Submitted(submit_jobs([submission], submitted_by=submitted_by, _pointers=[""])[0], created=True)
     claim = idempotency.claim_for(idempotency_key, submission.as_request(), submitted_by)
-    earlier = claim.earlier_job()
-    if earlier is not None:
-        return Submitted(earlier, created=False)
-    drafts = _drafts([submission], [""], submitted_by)
     try:
-        with transaction.atomic():
-            _write(drafts, submitted_by)
-            claim.keep(drafts[0].job)
-    except IntegrityError:
-        # Another request with this key committed first; the loser answers with the winner's job.
+        job = _capture([submission], [""], submitted_by, claim)
+    except InvalidSubmission:
+        # What made the first job may not be allowed any more: its workflow is retired, its documents are attached.
         earlier = claim.earlier_job()
         if earlier is None:
             raise
         return Submitted(earlier, created=False)
-    return Submitted(drafts[0].job, created=True)
+    if job is not None:
+        return Submitted(job[0], created=True)
+    earlier = claim.earlier_job()
+    if earlier is None:
+        raise RuntimeError("The job of an idempotency key was deleted while it was submitted again.")
+    return Submitted(earlier, created=False)
 
 
 def submit_jobs(
@@ -116,10 +119,37 @@ def submit_jobs(
     if not submissions:
         return []
     pointers = _pointers or [f"/jobs/{index}" for index in range(len(submissions))]
-    drafts = _drafts(submissions, pointers, submitted_by)
-    with transaction.atomic():
-        _write(drafts, submitted_by)
-    return [draft.job for draft in drafts]
+    jobs = _capture(submissions, pointers, submitted_by)
+    assert jobs is not None  # noqa: S101  (only a key keeps them from being written)
+    return jobs
+
+
+def _capture(
+    submissions: Sequence[Submission],
+    pointers: Sequence[str],
+    submitted_by: AbstractBaseUser | None,
+    claim: idempotency.KeyClaim | None = None,
+) -> list[Job] | None:
+    """Check the submissions and write them: one statement where this process knows their workflows. None where the key
+    was used before."""
+    asked = {(_asked_name(submission), submission.version) for submission in submissions}
+    fresh = not any(remembers(*one) for one in asked)
+    for _ in range(MAX_LOOKS):
+        try:
+            drafts = _drafts(submissions, pointers, submitted_by, fresh=fresh)
+        except InvalidSubmission:
+            if fresh:
+                raise
+            # What this process remembers may have been overtaken, and nobody is refused for that.
+            fresh = True
+            continue
+        outcome = _write(drafts, submitted_by, claim)
+        if outcome is Outcome.WRITTEN:
+            return [draft.job for draft in drafts]
+        if outcome is Outcome.TAKEN:
+            return None
+        fresh = True  # a version was published or retired since this process looked
+    raise RuntimeError(f"The versions of {sorted(asked)[:3]} changed {MAX_LOOKS} times while a job was written.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,28 +159,33 @@ class _Draft:
     submission: Submission
     pointer: str
     job: Job
+    rules: IntakeRules
     documents: tuple[uuid.UUID, ...]
 
 
 def _drafts(
-    submissions: Sequence[Submission], pointers: Sequence[str], submitted_by: AbstractBaseUser | None
+    submissions: Sequence[Submission], pointers: Sequence[str], submitted_by: AbstractBaseUser | None, *, fresh: bool
 ) -> list[_Draft]:
-    """Check every submission and make its job, unsaved. Raises InvalidSubmission with all faults of all of them."""
+    """Check every submission and make its job, unsaved; against rules that are read now, where they are to be `fresh`.
+
+    Raises InvalidSubmission with all faults of all of them.
+    """
     faults: list[Fault] = []
     drafts: list[_Draft] = []
     known: dict[tuple[str, int | None], IntakeRules | UnknownWorkflow] = {}
+    alike: dict[tuple[Any, ...], Job] = {}
     now = timezone.now()
     for submission, pointer in zip(submissions, pointers, strict=True):
         own: list[Fault] = list(_shape_faults(submission, now))
-        rules = _known_rules(submission, known)
+        rules = _rules_of(submission, known, fresh=fresh)
         if isinstance(rules, UnknownWorkflow):
             own.extend(rules.faults)
         else:
             if not own and rules.input_schema is not None:
                 own.extend(rules.input_schema.faults(submission.input, at="/input"))
-            job = None if own else _new_job(submission, rules, submitted_by, now, own)
+            job = None if own else _new_job(submission, rules, submitted_by, now, own, alike)
             if job is not None:
-                drafts.append(_Draft(submission, pointer, job, tuple(_document_ids(submission))))
+                drafts.append(_Draft(submission, pointer, job, rules, tuple(_document_ids(submission))))
         faults.extend(Fault(pointer + fault.pointer, fault.code, fault.detail) for fault in own)
     faults.extend(_document_faults(drafts, submitted_by))
     if faults:
@@ -159,18 +194,22 @@ def _drafts(
     return drafts
 
 
-def _known_rules(
-    submission: Submission, known: dict[tuple[str, int | None], IntakeRules | UnknownWorkflow]
+def _rules_of(
+    submission: Submission, known: dict[tuple[str, int | None], IntakeRules | UnknownWorkflow], *, fresh: bool
 ) -> IntakeRules | UnknownWorkflow:
     """The rules of the submission's workflow, asked for once a batch."""
     key = (submission.workflow, submission.version)
     if key not in known:
         try:
-            # A name with a NUL cannot even be asked for.
-            known[key] = rules_for(submission.workflow.replace("\0", "�"), submission.version)
+            known[key] = known_rules(_asked_name(submission), submission.version, fresh=fresh)
         except UnknownWorkflow as error:
             known[key] = error
     return known[key]
+
+
+def _asked_name(submission: Submission) -> str:
+    # A name with a NUL cannot even be asked for.
+    return submission.workflow.replace("\0", "�")
 
 
 def _shape_faults(submission: Submission, now: datetime) -> list[Fault]:
@@ -199,9 +238,16 @@ def _new_job(
     submitted_by: AbstractBaseUser | None,
     now: datetime,
     faults: list[Fault],
+    alike: dict[tuple[Any, ...], Job],
 ) -> Job | None:
-    """The job, unsaved; None, and the fault, where its due time cannot be counted. A `run_at` that has passed counts as
-    now: it must not jump the queue."""
+    """The job, unsaved; None, and the fault, where its due time cannot be counted.
+
+    A `run_at` that has passed counts as now: it must not jump the queue. Of jobs that are `alike` but for their id, the
+    first is made and the rest are copied.
+    """
+    key = (submission.workflow, submission.version, submission.priority, submission.run_at, submission.correlation_id)
+    if key in alike:
+        return _twin(alike[key])
     run_at = max(submission.run_at or now, now)
     try:
         due_at = None if rules.sla_due is None else moved(run_at, rules.sla_due, rules.sla_calendar)
@@ -209,7 +255,7 @@ def _new_job(
         faults.append(Fault("/workflow", "no_due_time", f"has a calendar that nothing can be counted on: {error}"))
         return None
     priority = rules.priority if submission.priority is None else submission.priority
-    return Job(
+    job = alike[key] = Job(
         workflow=rules.workflow,
         version=rules.version,
         priority=priority,
@@ -221,6 +267,15 @@ def _new_job(
         created_at=now,
         history_count=1,
     )
+    return job
+
+
+def _twin(job: Job) -> Job:
+    """The same unsaved job under an id of its own. Making a model costs more than everything else of a submission."""
+    twin = Job.__new__(Job)
+    twin.__dict__.update(job.__dict__, id=uuid7(), _state=ModelState())
+    twin._state.fields_cache = dict(job._state.fields_cache)
+    return twin
 
 
 # ---- documents ------------------------------------------------------------------------------------------------------
@@ -272,8 +327,18 @@ def _attach(drafts: Sequence[_Draft], submitted_by: AbstractBaseUser | None) -> 
 # ---- writing --------------------------------------------------------------------------------------------------------
 
 
-def _write(drafts: Sequence[_Draft], submitted_by: AbstractBaseUser | None) -> None:
-    """Everything a submission leaves behind, in the caller's transaction."""
+def _write(
+    drafts: Sequence[_Draft], submitted_by: AbstractBaseUser | None, claim: idempotency.KeyClaim | None
+) -> Outcome:
+    """Everything a submission leaves behind, in the caller's transaction or in one of its own."""
+    jobs = [(draft.job, draft.submission.input) for draft in drafts]
     actor = submitted_by.get_username() if submitted_by is not None else ""
-    write_jobs([(draft.job, draft.submission.input) for draft in drafts], actor=actor)
-    _attach(drafts, submitted_by)
+    assumptions = list({draft.rules.assumption for draft in drafts if draft.rules.assumption is not None})
+    key = claim.row() if claim is not None else None
+    if not any(draft.documents for draft in drafts):
+        return write_jobs(jobs, actor=actor, assumptions=assumptions, key=key)
+    with transaction.atomic():
+        outcome = write_jobs(jobs, actor=actor, assumptions=assumptions, key=key)
+        if outcome is Outcome.WRITTEN:
+            _attach(drafts, submitted_by)
+    return outcome
