@@ -6,6 +6,7 @@ import json
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
+from datetime import timezone as dt_timezone
 from typing import Any
 
 import pytest
@@ -15,7 +16,9 @@ from rest_framework.test import APIClient
 
 from tests.factories import UserFactory
 from tests.intake.makers import make_definition
+from tests.statements import sent
 from workflows import operations, policy
+from workflows.api.serializers import JobListSerializer, JobSerializer, just_born, listed
 from workflows.engine.jsonvalue import SchemaValidator
 from workflows.intake.documents import store_document
 from workflows.intake.submit import Submission, submit_job, submit_jobs
@@ -60,6 +63,34 @@ def test_a_submission_answers_with_the_job_and_where_it_is(client: APIClient) ->
     assert client.get(response["Location"]).json() == body
     assert uuid.UUID(body["id"]).version == 7
     assert body["created_at"].endswith("Z")
+
+
+def test_a_submission_costs_the_token_and_the_writing(client: APIClient, on_postgresql: bool) -> None:
+    make_definition("claim")
+    one = {"workflow": "claim", "input": {}}
+    client.post(JOBS, one, format="json")
+    for path, body in ((JOBS, one), (f"{JOBS}batch/", {"jobs": [one] * 100})):
+        with sent() as statements:
+            assert client.post(path, body, format="json").status_code == 201
+        if on_postgresql:
+            assert len(statements) == 2, statements
+        elif path == JOBS:  # the token; savepoint, the version, three inserts, release
+            assert len(statements) == 7, statements
+
+
+def test_what_is_written_out_by_hand_is_what_the_fields_say(client: APIClient) -> None:
+    make_definition("claim", sla={"due": "P5D"})
+    job = submitted(client, correlation_id="C", input={"a": None})
+    parent = submitted(client)
+    now = timezone.now()
+    east = now.astimezone(dt_timezone(timedelta(hours=9)))
+    for times in ({}, dict.fromkeys(["run_at", "due_at", "due_paused_at", "started_at", "finished_at"], east)):
+        for name, value in times.items():
+            setattr(job, name, value)
+        job.parent_id = parent.pk if times else None
+        by_fields = super(JobListSerializer, JobListSerializer()).to_representation(job)
+        assert list(listed(job).items()) == list(by_fields.items())
+        assert list(just_born(job, {})) == JobSerializer.Meta.fields
 
 
 def test_the_same_key_and_body_are_answered_with_the_first_job(client: APIClient) -> None:

@@ -27,7 +27,7 @@ from .filters import JobFilter
 from .pagination import HistoryPagination, KeysetPagination
 from .problems import invalid
 from .schema import problems
-from .serializers import BatchSerializer, HistorySerializer, JobListSerializer, JobSerializer
+from .serializers import BatchSerializer, HistorySerializer, JobListSerializer, JobSerializer, just_born, listed
 
 SUBMIT = Body(SUBMISSION, required=("workflow", "input"))
 BATCH = Body({"jobs": {"type": "array", "minItems": 1, "maxItems": MAX_BATCH, "items": SUBMIT.schema}}, ("jobs",))
@@ -108,12 +108,14 @@ class JobsView(GenericAPIView[Job]):
     def post(self, request: Request) -> Response:
         """Capture a job."""
         key = request.headers.get("Idempotency-Key")
-        submitted = submit_job(submission_of(SUBMIT.read(request)), submitted_by=request.user, idempotency_key=key)
-        job = full_job(submitted.job.pk, Job.objects.all())
+        submission = submission_of(SUBMIT.read(request))
+        submitted = submit_job(submission, submitted_by=request.user, idempotency_key=key)
+        job = submitted.job
         headers = {"Location": request.build_absolute_uri(reverse("api:job", args=[job.pk]))}
-        if not submitted.created:
-            headers["Idempotent-Replayed"] = "true"
-        return Response(JobSerializer(job).data, status=201 if submitted.created else 200, headers=headers)
+        if submitted.created:
+            return Response(just_born(job, submission.input), status=201, headers=headers)
+        headers["Idempotent-Replayed"] = "true"
+        return Response(JobSerializer(full_job(job.pk, Job.objects.all())).data, headers=headers)
 
 
 class JobBatchView(APIView):
@@ -131,7 +133,7 @@ class JobBatchView(APIView):
         bodies = BATCH.read(request)["jobs"]
         submissions = [submission_of(body, f"/jobs/{index}") for index, body in enumerate(bodies)]
         jobs = submit_jobs(submissions, submitted_by=request.user)
-        return Response({"jobs": JobListSerializer(jobs, many=True).data}, status=201)
+        return Response({"jobs": [listed(job) for job in jobs]}, status=201)
 
 
 class JobView(APIView):
