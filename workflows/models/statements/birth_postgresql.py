@@ -12,6 +12,9 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
+import orjson
+from django.db import connection
+
 from workflows.models.jobs import Job
 
 from .birth_rows import EVENT, Assumption, Key, Outcome, first_data
@@ -121,6 +124,7 @@ def write_births(
         parameters.append(_dumps(known))
     if key is not None:
         parameters += [key.principal, key.key, key.fingerprint, _dumps(key.request)]
+    connection.close_if_health_check_failed()  # this may be the first that is asked of a kept connection
     [(written, stale)] = _execute(births_sql(assumptions=bool(assumptions), key=key is not None), parameters)
     if written:
         return Outcome.WRITTEN
@@ -162,7 +166,11 @@ def _moment(moment: datetime) -> str:
 
 
 def _dumps(value: Any) -> str:
-    return json.dumps(value, allow_nan=False, separators=(",", ":"))
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        # An integer of more than 64 bits, which only the slower writer keeps whole.
+        return json.dumps(value, allow_nan=False, separators=(",", ":"))
 
 
 def _array(items: Sequence[str]) -> str:

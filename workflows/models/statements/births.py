@@ -28,8 +28,8 @@ def write_births(
     once with one key the second waits for the first. A key is of exactly one job. `actor` is who submitted, as the
     history has it.
     """
-    flavour = birth_postgresql if connection.vendor == "postgresql" else birth_portable
-    outcome = flavour.write_births(jobs, actor, assumptions, key)
+    write = birth_postgresql.write_births if connection.vendor == "postgresql" else birth_portable.write_births
+    outcome = write(jobs, actor, assumptions, key)
     if outcome is Outcome.WRITTEN:
         for job, _ in jobs:
             job._state.adding, job._state.db = False, connection.alias
