@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import datetime
-from functools import cache
 from typing import Any, Final
 
 from . import events
@@ -35,16 +34,16 @@ _KINDS: Final[Mapping[str, type]] = {
 _MOMENTS: Final = frozenset({"created_at", "until"})
 
 
-@cache
-def _fields_of(kind: type) -> tuple[tuple[str, Any], ...]:
-    """The fields of a kind of event, each with its default; MISSING where it has none."""
-    return tuple((item.name, item.default) for item in fields(kind))
+_FIELDS: Final[Mapping[type, tuple[tuple[str, Any], ...]]] = {
+    kind: tuple((item.name, item.default) for item in fields(kind)) for kind in (*_KINDS.values(), Migrated)
+}
+"""The fields of each kind of event with their defaults; MISSING where one has none."""
 
 
 def event_to_json(event: Event | Migrated) -> dict[str, Json]:
     """The event as JSON; `event` in it is its type. What has its default is left out: a history keeps many events."""
     data: dict[str, Json] = {"event": type(event).__name__}
-    for name, default in _fields_of(type(event)):
+    for name, default in _FIELDS[type(event)]:
         value = getattr(event, name)
         if value is default or (value == default and type(value) is type(default)):
             continue
@@ -69,7 +68,7 @@ def event_from_json(data: Mapping[str, Json]) -> Event:
 def about_run(data: Mapping[str, Json], task: str, iteration: int | None) -> dict[str, Json]:
     """The JSON of an event that is kept with what it is about: with that task and iteration, where it left them out."""
     kind = _KINDS.get(str(data.get("event")))
-    if kind is None or "iteration" in data or all(name != "iteration" for name, _ in _fields_of(kind)):
+    if kind is None or "iteration" in data or all(name != "iteration" for name, _ in _FIELDS[kind]):
         return dict(data)
     return {"task": task, "iteration": iteration, **data}
 
