@@ -6,16 +6,20 @@ PY     := $(VENV)/bin/python
 ARGS   ?=
 # For `make real-log`: the XES log to replay.
 LOG    ?=
+# For `make bench`: the parts to measure; all of core, peers and latency without.
+PARTS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test properties check lock bench bench-engine bench-map bench-priority real-log clean
+.PHONY: help run test properties check lock bench bench-peers profile bench-engine bench-map bench-priority real-log clean
 
 help: ## Say what there is
 	@echo "make run                 start the server with its examples; Ctrl-C stops all of it"
 	@echo "make test                the whole suite, on SQLite and on PostgreSQL (ARGS=… goes to pytest)"
 	@echo "make properties          the engine against 2,500 random workflows and what can happen to them"
 	@echo "make check               lint, types, architecture, deployment checks, missing migrations"
-	@echo "make bench               measure against a hand-written queue on the same database"
+	@echo "make bench               measure against hand-written queues and other products (PARTS=core for one part alone)"
+	@echo "make bench-peers         the part of it that is other products (ARGS='--only dbos' for one of them)"
+	@echo "make profile             where a worker's time, the server's time and the write-ahead log go"
 	@echo "make bench-engine        what a step and a publish cost, for 10, 100 and 1,000 tasks"
 	@echo "make bench-priority      100,000 jobs of mixed priority: who is claimed when, and who waits how long"
 	@echo "make bench-map           measure a map of 10,000 items: its rate, and the memory of the workers"
@@ -55,7 +59,13 @@ lock: $(VENV)/.installed-dev
 	$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-dev.in -o requirements-dev.txt
 
 bench: $(VENV)/.installed-dev
-	@$(PY) -m benchmarks.run $(ARGS)
+	@$(PY) -m benchmarks.run $(PARTS) $(ARGS)
+
+bench-peers: $(VENV)/.installed-dev
+	@$(PY) -m benchmarks.run peers $(ARGS)
+
+profile: $(VENV)/.installed-dev
+	@$(PY) -m benchmarks.profile $(ARGS)
 
 bench-engine: $(VENV)/.installed-dev
 	@$(PY) -m benchmarks.engine

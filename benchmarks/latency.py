@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import http.client
 import json
+import math
 import os
 import random
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,11 @@ from workflows.intake import publishing
 from workflows.intake.submit import Submission, submit_job
 from workflows.models import ApiToken, Job, JobStatus, TaskRun
 
-from .product import PLUGIN, ROOT, WORKFLOW, cluster, wait_until
+from . import notified_loop
+from .database import Server
+from .figures import compare
+from .parts import Part, Table
+from .product import PLUGIN, ROOT, WORKFLOW, cluster, prepare, wait_until
 
 DEPARTMENT = "bench"
 ASKING = "bench-question"
@@ -60,21 +66,77 @@ class Http:
         return json.loads(content)
 
 
-def measure(samples: int, folder: Path) -> dict[str, list[float]]:
+SUBMIT = "submit to done, in the process"
+ANSWER = "answer to job finished, in the process"
+LOOP_SUBMIT = "loop with NOTIFY, submit to third step"
+LOOP_ANSWER = "loop with NOTIFY, answer to its last step"
+
+
+def part(server: Server, options: argparse.Namespace, folder: Path) -> Part:
+    """The latencies, and their ratios to those of the loop."""
+    seconds = measure(server, options.samples, folder)
+    found = Part("latency", "Latencies", f"make bench PARTS=latency ARGS='--samples {options.samples}'")
+    for name, ours, theirs, bounds in (
+        ("Submit to third step durable", SUBMIT, LOOP_SUBMIT, ((0.5, 1.5), (0.99, 4.0))),
+        ("Answer to job finished", ANSWER, LOOP_ANSWER, ((0.5, 1.7), (0.95, 3.0))),
+    ):
+        for share, wanted in bounds:
+            mine, reference = (
+                [percentile(one, share) * 1000 for one in rounds(seconds[which], options.rounds)]
+                for which in (ours, theirs)
+            )
+            found.figures.append(
+                compare(f"{name}, p{share * 100:.0f}", mine, "loop with NOTIFY", reference, "ms", wanted, "less")
+            )
+    found.tables.append(
+        Table(
+            ["on an idle system, milliseconds", "p50", "p95", "p99", "samples"],
+            [
+                [name, *(f"{percentile(values, share) * 1000:.1f}" for share in (0.5, 0.95, 0.99)), str(len(values))]
+                for name, values in seconds.items()
+            ],
+            f"The table is of all samples; a ratio above is of {options.rounds} rounds of them, each with its own"
+            " percentiles.",
+        )
+    )
+    return found
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest value that at least this share of the values does not exceed."""
+    ordered = sorted(values)
+    return ordered[max(math.ceil(share * len(ordered)) - 1, 0)]
+
+
+def rounds(values: Sequence[float], number: int) -> list[Sequence[float]]:
+    """The samples in the order they were taken, as so many rounds."""
+    size = max(len(values) // number, 1)
+    return [values[first : first + size] for first in range(0, size * min(number, len(values)), size)]
+
+
+def measure(server: Server, samples: int, folder: Path) -> dict[str, list[float]]:
     """Seconds of every sample, by what was measured."""
+    prepare()
     user, token = _person()
     publishing.publish(QUESTION)
     port = _free_port()
-    with cluster(folder / "latency.log") as workers, _web(port, folder / "web.log") as web:
+    with (
+        cluster(folder / "latency.log") as workers,
+        _web(port, folder / "web.log") as web,
+        notified_loop.running(server.database_url, folder / "loop.log") as loop,
+    ):
         wait_until(lambda: _listens(port), web)
         api = Http(port, token)
         doors: dict[str, Callable[[], float]] = {
             "submit to done, over HTTP": lambda: submit_to_done(lambda: _submit_http(api, WORKFLOW)),
-            "submit to done, in the process": lambda: submit_to_done(lambda: _submit(WORKFLOW)),
+            SUBMIT: lambda: submit_to_done(lambda: _submit(WORKFLOW)),
+            LOOP_SUBMIT: loop.submit_to_done,
             "answer to next step, over HTTP": lambda: answer_to_step(lambda item: _answer_http(api, item)),
             "answer to next step, in the process": lambda: answer_to_step(
                 lambda item: actions.complete(item, user, "approve")
             ),
+            ANSWER: lambda: answer_to_done(lambda item: actions.complete(item, user, "approve")),
+            LOOP_ANSWER: loop.answer_to_done,
         }
         for door in doors.values():
             for _ in range(5):  # the first of each loads code
@@ -113,6 +175,19 @@ def answer_to_step(answer: Callable[[UUID], Any]) -> float:
     runs = TaskRun.objects.filter(job=job, task="go-on")
     _look(runs.exists)
     return float((runs.get().started_at - began).total_seconds())
+
+
+def answer_to_done(answer: Callable[[UUID], Any]) -> float:
+    """From before a department's answer to the moment when its client can read that the job is done."""
+    job = _submit(ASKING)
+    items = WorkItem.objects.filter(job=job)
+    _look(items.exists)
+    time.sleep(CHANCE.uniform(0.02, 0.06))
+    item = items.get().pk
+    began = time.perf_counter()
+    answer(item)
+    _look(lambda: Job.objects.filter(pk=job, status=JobStatus.DONE).exists())
+    return time.perf_counter() - began
 
 
 def _look(true: Callable[[], bool]) -> None:

@@ -55,15 +55,16 @@ class LoopRound:
     """What the two processes cost the server."""
 
 
-def measure(server: Server, jobs: int, state: Any) -> LoopRound:
-    """Fill the table with jobs and let two processes run them; the clock starts when both are connected."""
+def measure(server: Server, jobs: int, state: Any, module: str = "benchmarks.loop") -> LoopRound:
+    """Fill the table with jobs and let two processes run them; the clock starts when both are connected. `module` is
+    the program that they run."""
     with psycopg.connect(server.database_url, autocommit=True) as connection:
         connection.execute(TABLE)
         connection.execute(FILL, [jobs])
         connection.execute("VACUUM (ANALYZE) loop_job")
     server.wait_for_sessions()
     before = server.counters()
-    command = [sys.executable, "-m", "benchmarks.loop", server.database_url]
+    command = [sys.executable, "-m", module, server.database_url]
     processes = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(PROCESSES)
     ]

@@ -17,7 +17,7 @@ from django.db.models import Count, Max, Min, Sum
 
 from scripts.processes import Child, stop
 from workflows.intake import publishing
-from workflows.intake.submit import MAX_BATCH, Submission, submit_jobs
+from workflows.intake.submit import MAX_BATCH, Submission, submit_job, submit_jobs
 from workflows.models import History, Job, JobData, JobStatus, PluginRegistration, TaskRun, TaskRunStatus, Worker
 
 from .database import Counters, Server
@@ -47,7 +47,9 @@ class ProductRound:
 
 
 def prepare() -> None:
-    """Register the plugins and publish the workflows."""
+    """Register the plugins and publish the workflows, unless an earlier part did."""
+    if PluginRegistration.objects.filter(job_type=PLUGIN).exists():
+        return
     for workflow, plugin, class_name in (
         (WORKFLOW, PLUGIN, "DoNothing"),
         (ALONE, f"{PLUGIN}.alone", "DoNothingOutside"),
@@ -61,12 +63,15 @@ def prepare() -> None:
         publishing.publish(document)
 
 
-def submit(jobs: int, name: str, workflow: str) -> None:
-    """Submit that many jobs through the front door, in batches as large as it takes."""
-    for first in range(0, jobs, MAX_BATCH):
-        numbers = range(first, min(first + MAX_BATCH, jobs))
-        batch = [Submission(workflow, {"number": number}, correlation_id=name) for number in numbers]
-        submit_jobs(batch, submitted_by=None)
+def submit(jobs: int, name: str, workflow: str, batch: int = MAX_BATCH) -> None:
+    """Submit that many jobs through the front door: `batch` at once, or one by one where it is 1."""
+    for first in range(0, jobs, batch):
+        numbers = range(first, min(first + batch, jobs))
+        submissions = [Submission(workflow, {"number": number}, correlation_id=name) for number in numbers]
+        if batch == 1:
+            submit_job(submissions[0], submitted_by=None)
+        else:
+            submit_jobs(submissions, submitted_by=None)
 
 
 @contextmanager
@@ -93,11 +98,13 @@ def wait_until(true: Callable[[], bool], child: Child, pause: float = 0.1) -> in
     return asked
 
 
-def measure(server: Server, jobs: int, name: str, log: Path, workflow: str = WORKFLOW) -> ProductRound:
-    """Submit jobs, run them, and read what it took from the rows that the product itself keeps."""
+def measure(
+    server: Server, jobs: int, name: str, log: Path, workflow: str = WORKFLOW, batch: int = MAX_BATCH
+) -> ProductRound:
+    """Submit jobs, `batch` at once, run them, and read what it took from the rows that the product itself keeps."""
     start = _counted(server)
     began = time.monotonic()
-    submit(jobs, name, workflow)
+    submit(jobs, name, workflow, batch)
     submit_seconds = time.monotonic() - began
     submitted = _counted(server)
     with connection.cursor() as cursor:
@@ -150,9 +157,11 @@ def _check(jobs: Any, expected: int) -> None:
         )
 
 
-def history_rows_per_job(name: str) -> float:
-    """How much history one job leaves."""
-    counted = Job.objects.filter(correlation_id=name).aggregate(rows=Sum("history_count"), jobs=Count("id"))
+def history_rows_per_job(prefix: str) -> float:
+    """How much history one job of these rounds leaves."""
+    counted = Job.objects.filter(correlation_id__startswith=prefix).aggregate(
+        rows=Sum("history_count"), jobs=Count("id")
+    )
     return float(counted["rows"]) / counted["jobs"]
 
 

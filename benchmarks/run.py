@@ -1,12 +1,17 @@
-"""How fast the engine is, compared with a hand-written queue on the same database: `make bench`.
+"""How fast the engine is, beside a hand-written queue and beside what one could install instead: `make bench`.
 
 PostgreSQL is the server of DATABASE_URL, else one at 127.0.0.1:5432 that lets this user in, else one that is started
-from a PyPI wheel. The benchmark makes a database of its own there and drops it at the end.
+from a PyPI wheel. The benchmark makes databases of its own there and drops them at the end.
+
+Arguments name the parts to measure: core, peers, latency, and modules of this package that have a
+`measure(server, options, folder)` which answers figures. Each part is kept under benchmarks/results/, and the page is
+made of all that are there.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import signal
 import sys
@@ -18,77 +23,65 @@ from types import FrameType
 from scripts.test import postgresql
 
 from .database import Server, Unfit, fresh_database
-from .loop import measure as measure_loop
+from .parts import QUIET_LOAD, RESULTS, Part, about
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
-SETTINGS = ("fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "autovacuum")
+OWN = ("core", "peers", "latency")
+OTHERS = ("submitting", "resuming", "size", "under_fire")
 
 
 def main() -> int:
-    """Measure, print, and write the page; 1 where it could not be measured."""
+    """Measure, print, and write the page; 1 where something could not be measured."""
     options = arguments()
     signal.signal(signal.SIGTERM, _leave)
     load = os.getloadavg()[0]
+    if load > QUIET_LOAD:
+        say(f"WARNING: the load average is {load:.2f}; measure on a quiet machine")
+    results = RESULTS
     with tempfile.TemporaryDirectory(prefix="workflow-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
+        if options.no_page:
+            results = folder / "results"
         with postgresql(folder) as url:
             if not url:
                 print("There is no PostgreSQL at DATABASE_URL or 127.0.0.1:5432, and none could be started.")
                 return 1
             try:
                 with fresh_database(url) as server:
-                    text = measure(server, options, load, folder)
+                    set_up_django(server, folder)
+                    for part in options.parts:
+                        began = time.monotonic()
+                        say(f"======== {part}")
+                        measured = measure(part, server, options, folder)
+                        measured.about = about(server, load)
+                        measured.save(results)
+                        say(f"{part}: {time.monotonic() - began:.0f} seconds")
+                    from django.db import connections
+
+                    connections.close_all()
             except Unfit as error:
                 print(error)
                 return 1
-    print("\n" + text)
-    if not options.no_page:
-        PAGE.write_text(text, encoding="utf-8")
-        print(f"Written to docs/{PAGE.name}")
+        from . import page
+
+        if options.no_page:
+            print(page.text(page.load_parts(results)))
+        else:
+            page.main()
     return 0
 
 
-def measure(server: Server, options: argparse.Namespace, load: float, folder: Path) -> str:
-    """All rounds and all latencies; the page."""
-    started = time.monotonic()
-    set_up_django(server, folder)
-    from . import latency, product, report
+def measure(name: str, server: Server, options: argparse.Namespace, folder: Path) -> Part:
+    """One part, by its name."""
+    if name in ("core", "peers"):
+        from . import throughput
 
-    results = report.Results(
-        jobs=options.jobs,
-        server=server.setting("server_version").split()[0],
-        settings={name: server.setting(name) for name in SETTINGS},
-        load=load,
-    )
-    say(f"PostgreSQL {results.server} ({results.settings}); {report.machine()}; load average {load:.2f}")
-    for warning in results.warnings():
-        say(f"WARNING: {warning}")
-    product.prepare()
-    product.measure(server, 100, "warm-up", folder / "cluster.log")
-    state = product.a_state()
-    results.idle = product.measure_idle(server, folder / "cluster.log")
-    for number in range(1, options.rounds + 1):
-        server.checkpoint()
-        results.loop.append(measure_loop(server, options.jobs, state))
-        server.checkpoint()
-        results.product.append(product.measure(server, options.jobs, f"round-{number}", folder / "cluster.log"))
-        server.checkpoint()
-        log = folder / "cluster.log"
-        results.alone.append(product.measure(server, options.jobs, f"alone-{number}", log, product.ALONE))
-        theirs, ours, alone = (one[-1] for one in (results.loop, results.product, results.alone))
-        say(
-            f"round {number}: loop {theirs.jobs / theirs.seconds:.0f} jobs/s, product {ours.jobs / ours.seconds:.0f}"
-            f" jobs/s, ratio {report.ratios(results.product, results.loop)[-1]:.2f}; one commit a step"
-            f" {alone.jobs / alone.seconds:.0f} jobs/s, ratio {report.ratios(results.alone, results.loop)[-1]:.2f}"
-        )
-    results.history_rows = product.history_rows_per_job("round-1")
-    if options.samples:
-        results.latency = latency.measure(options.samples, folder)
-    from django.db import connections
-
-    connections.close_all()
-    say(f"{time.monotonic() - started:.0f} seconds")
-    return report.page(results, f"make bench ARGS='--jobs {options.jobs} --rounds {options.rounds}'")
+        return (throughput.core if name == "core" else throughput.peers)(server, options, folder, say)
+    module = importlib.import_module(f"benchmarks.{name}")
+    if name == "latency":
+        return module.part(server, options, folder)  # type: ignore[no-any-return]
+    title = (module.__doc__ or name).strip().splitlines()[0].rstrip(".")
+    command = f"make bench PARTS={name} ARGS='--jobs {options.jobs} --rounds {options.rounds}'"
+    return Part(name, title, command, figures=module.measure(server, options, folder))
 
 
 def set_up_django(server: Server, folder: Path) -> None:
@@ -113,11 +106,18 @@ def set_up_django(server: Server, folder: Path) -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__.splitlines()[0])
+    parser.add_argument("parts", nargs="*", default=list(OWN), help=f"of {', '.join((*OWN, *OTHERS))}; else {OWN}")
     parser.add_argument("--jobs", type=int, default=int(os.environ.get("BENCH_JOBS") or 2000), help="jobs in a round")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each")
-    parser.add_argument("--samples", type=int, default=100, help="samples of each latency; 0 measures none")
-    parser.add_argument("--no-page", action="store_true", help="print only, and leave docs/benchmarks.md as it is")
-    return parser.parse_args()
+    parser.add_argument("--samples", type=int, default=200, help="samples of each latency")
+    parser.add_argument("--only", nargs="*", help="only these peers, by their file")
+    parser.add_argument("--peer-share", type=float, default=1.0, help="this share of each peer's number of jobs")
+    parser.add_argument("--no-page", action="store_true", help="print only, and keep nothing")
+    options = parser.parse_args()
+    for part in options.parts:
+        if part not in (*OWN, *OTHERS):
+            parser.error(f"there is no part {part}")
+    return options
 
 
 def say(line: str) -> None:

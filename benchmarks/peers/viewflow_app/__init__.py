@@ -1,0 +1,1 @@
+"""The Django app that Viewflow wants its flows to be in."""
