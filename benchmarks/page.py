@@ -35,9 +35,9 @@ fresh database on the same server, with two processes where it has such a notion
 the peer has a queue. The time goes from the first step begun to the last result durable.
 
 **Latencies** are of a system that does nothing else, samples of all kinds alternating. Submit to third step: from
-before the call of `intake.submit_job` (or a request to gunicorn) to the moment when its client reads `DONE`. Answer to job
-finished: from before a person's decision to the same moment, with one task after it. The loop with NOTIFY: one process
-that listens, and runs the same loop's statement for each step.
+before the call of `intake.submit_job` (or a request to gunicorn) to the moment when its client reads `DONE`. Answer to
+job finished: from before a person's decision to the same moment, with one task after it. The loop with NOTIFY: one
+process that listens, and runs the same loop's statement for each step.
 """
 
 

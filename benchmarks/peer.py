@@ -77,8 +77,6 @@ class PeerRound:
 
 def install(file: str) -> str:
     """Make its environment, unless it is there already; why that is not possible, or nothing."""
-    if not (PEERS_FOLDER / f"{file}.py").exists():
-        return "it installs, but no program measures it yet"
     environment = ENVIRONMENTS / file
     requirements = PEERS_FOLDER / f"{file}.txt"
     pins = requirements.read_text(encoding="utf-8")
@@ -97,6 +95,13 @@ def install(file: str) -> str:
             return without_addresses(ran.stderr.strip())[-300:] or f"exit code {ran.returncode}"
     done.write_text(pins, encoding="utf-8")
     return ""
+
+
+def missing(file: str) -> str:
+    """Why a peer cannot be measured here, after trying to install it; empty where it can."""
+    if reason := install(file):
+        return f"it does not install: {reason}"
+    return "" if (PEERS_FOLDER / f"{file}.py").exists() else "it installs, but no program measures it yet"
 
 
 def without_addresses(text: str) -> str:

@@ -150,9 +150,9 @@ def peers(server: Server, options: argparse.Namespace, folder: Path, say: Callab
     failures: dict[str, str] = {}
     for file in dict.fromkeys(one.file for one in wanted):
         say(f"installing {file}")
-        if reason := peer.install(file):
+        if reason := peer.missing(file):
             failures[file] = reason
-            say(f"{file} does not install: {reason}")
+            say(f"{file}: {reason}")
     ours = Ours(server, folder, "peers")
     single = Rounds()
     theirs = {one.title: Rounds() for one in wanted if one.file not in failures}
