@@ -66,6 +66,7 @@ class Ours:
     def __init__(self, server: Server, folder: Path, name: str) -> None:
         self.server, self.log, self.name = server, folder / "cluster.log", name
         self.together, self.alone = Rounds(), Rounds()
+        self.elsewhere: list[int] = []
         product.prepare()
         product.measure(server, 100, f"{name}-warm-up", self.log)
         self.state: Any = product.a_state()
@@ -81,7 +82,17 @@ class Ours:
             name = f"{self.name}-{workflow}-{number}"
             one = product.measure(self.server, jobs, name, self.log, workflow, batch)
             rounds.add(one.jobs, one.seconds, one.cpu_seconds, one.worked - self.idle)
+            self.elsewhere.append(one.worked.elsewhere + one.submitted.elsewhere)
             rounds.add_submission(one.jobs, one.submit_seconds, one.submitted)
+
+    def notes(self) -> list[str]:
+        """What others did on the server meanwhile, in a sentence, where it was more than its own housekeeping."""
+        if sum(self.elsewhere) <= 50 * len(self.elsewhere):
+            return []
+        return [
+            f"**Disturbed:** other databases of this server committed {sum(self.elsewhere):,} transactions during the"
+            " product's rounds. The figures of the write-ahead log include theirs, and mean nothing."
+        ]
 
 
 def core(server: Server, options: argparse.Namespace, folder: Path, say: Callable[[str], None]) -> Part:
@@ -100,6 +111,7 @@ def core(server: Server, options: argparse.Namespace, folder: Path, say: Callabl
         )
     together, alone = ours.together, ours.alone
     part = Part("core", "Beside the database's own limit", f"make bench ARGS='{said(options)}'")
+    part.notes = ours.notes()
     part.figures = core_figures(together, alone, single, batched)
     columns = {LOOP: single, BATCH_LOOP: batched, TOGETHER: together, ALONE: alone}
     part.tables = [core_table(columns, options.rounds, options.jobs, product.history_rows_per_job(ours.name))]
@@ -181,6 +193,7 @@ def peers(server: Server, options: argparse.Namespace, folder: Path, say: Callab
             f" one commit a step {ours.alone.rates[-1]:.0f}"
         )
     part = Part("peers", "Beside what else one could install", f"make bench-peers ARGS='{said(options)}'")
+    part.notes = ours.notes()
     known = {one.title: one for one in wanted}
     for title, rounds in theirs.items():
         this = known[title]
