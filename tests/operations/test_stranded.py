@@ -174,7 +174,10 @@ def test_the_command_says_what_it_found_and_fails(capsys):
     assert ended.value.code == 1
     told = json.loads(out.getvalue())
     assert told["ok"] is False
-    assert [(row["name"], row["count"]) for row in told["checks"] if row["count"]] == [("no_wake_up", 1)]
+    assert [(row["name"], row["count"]) for row in told["checks"] if row["count"]] == [
+        ("no_wake_up", 1),
+        ("wait_without_request", 1),
+    ]
     call_command("verify", "late_timers", stdout=out)
     with pytest.raises(CommandError, match="no check nonsense"):
         call_command("verify", "nonsense")

@@ -7,19 +7,18 @@ about to be woken can be among the found, so a finding counts when it stays.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from functools import reduce
 from operator import or_
 from typing import Any
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from workflows.engine.exceptions import InvalidState
 from workflows.engine.state import JobState
-from workflows.execution.holds import SUSPENDED, holds, is_limit
+from workflows.execution.holds import RESOURCE, SUSPENDED, holds, is_limit
 from workflows.execution.slots import lost_slots
 from workflows.models import (
     CLAIMABLE,
@@ -33,16 +32,13 @@ from workflows.models import (
     Suspension,
 )
 
+from .findings import LATE, Check, Found, Window, told
+
 logger = logging.getLogger(__name__)
 
-COUNT_MOST = 10_000
-"""Findings are counted up to so many."""
-EXAMPLES = 10
 EXAMINED_MOST = 50_000
 """So many parked jobs without an open request are looked at one by one; each is a state to read."""
 PORTION = 500
-LATE = timedelta(minutes=5)
-"""What ought to happen within a second, and has not for so long, does not happen."""
 FAR = timedelta(days=3660)
 """A time to run so far ahead is a mistake."""
 
@@ -55,43 +51,15 @@ def register_wake_up(condition: Callable[[], Exists]) -> None:
         _wake_ups.append(condition)
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """How many were found (counted up to 10,000), and the first of them in words."""
-
-    count: int
-    examples: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that must never be: its name, what it means when it is, and how it is found."""
-
-    name: str
-    meaning: str
-    find: Callable[[], Finding]
-
-
-def _finding(found: QuerySet[Any], words: Callable[[Any], str] = lambda job: f"{job.workflow} {job.pk}") -> Finding:
-    ordered = found.order_by("pk")
-    count = ordered.values("pk")[:COUNT_MOST].count()
-    return Finding(count, tuple(words(row) for row in ordered[:EXAMPLES]) if count else ())
-
-
 # ---- the checks -----------------------------------------------------------------------------------------------------
 
 
-def no_wake_up() -> Finding:
+def no_wake_up(window: Window) -> Iterator[Found]:
     """Parked jobs that nothing would ever wake: no request is open, no timer set, no event or child waited for, no
     fact unread, and no step waits for an answer."""
-    count = 0
-    examples: list[str] = []
     for job in _without_rows():
         if not _awaits_answer(job):
-            count += 1
-            if len(examples) < EXAMPLES:
-                examples.append(f"{job.workflow} {job.pk}")
-    return Finding(count, tuple(examples))
+            yield Found(str(job.pk), f"{job.workflow} {job.pk}")
 
 
 def _without_rows() -> Iterator[Job]:
@@ -123,30 +91,31 @@ def _awaits_answer(job: Job) -> bool:
     return any(each.kind == "plugin" for each in state.waiting)
 
 
-def unread_facts() -> Finding:
+def unread_facts(window: Window) -> Iterable[Found]:
     """Parked jobs that were told something and not made ready for it: nobody will read it."""
     unread = Exists(Signal.objects.filter(job=OuterRef("pk"), created_at__lt=timezone.now() - LATE))
-    return _finding(Job.objects.filter(unread, status=JobStatus.PEND))
+    return told(Job.objects.filter(unread, status=JobStatus.PEND), "pk", "workflow", say="{1} {0}")
 
 
-def late_timers() -> Finding:
-    """Parked jobs whose timer is long past: no worker's timers are running."""
-    late = Job.objects.filter(status=JobStatus.PEND, wake_at__lt=timezone.now() - LATE)
-    return _finding(late, lambda job: f"{job.workflow} {job.pk}: due since {job.wake_at:%Y-%m-%d %H:%M:%S %Z}")
+def late_timers(window: Window) -> Iterable[Found]:
+    """Jobs whose timer is long past, parked or held for a limit: no worker's timers are running."""
+    waits = Q(status=JobStatus.PEND) | Q(status=JobStatus.READY, hold__startswith=RESOURCE)
+    late = Job.objects.filter(waits, wake_at__lt=timezone.now() - LATE)
+    return told(late, "pk", "workflow", "wake_at", say="{1} {0}: due since {2:%Y-%m-%d %H:%M:%S %Z}")
 
 
-def far_run_at() -> Finding:
+def far_run_at(window: Window) -> Iterable[Found]:
     """Jobs that are to run in more than ten years."""
     far = Job.objects.filter(status__in=CLAIMABLE, run_at__gt=timezone.now() + FAR)
-    return _finding(far, lambda job: f"{job.workflow} {job.pk}: to run at {job.run_at:%Y-%m-%d}")
+    return told(far, "pk", "workflow", "run_at", say="{1} {0}: to run at {2:%Y-%m-%d}")
 
 
-def groundless_holds() -> Finding:
+def groundless_holds(window: Window) -> Iterable[Found]:
     """Jobs held for a suspension that is over, a limit that is not there, or a word that means nothing."""
     groundless = [hold for hold in holds() if not _stands(hold)]
     if not groundless:
-        return Finding(0)
-    return _finding(Job.objects.filter(hold__in=groundless), lambda job: f"{job.workflow} {job.pk}: {job.hold}")
+        return ()
+    return told(Job.objects.filter(hold__in=groundless), "pk", "workflow", "hold", say="{1} {0}: {2}")
 
 
 def _stands(hold: str) -> bool:
@@ -159,27 +128,27 @@ def _stands(hold: str) -> bool:
     return Suspension.objects.active().filter(workflow=hold.removeprefix(f"{SUSPENDED}:")).exists()
 
 
-def lost_leases() -> Finding:
+def lost_leases(window: Window) -> Iterable[Found]:
     """Jobs whose worker is long gone, and which nobody has handed back: no worker's rescuer is running."""
-    return _finding(Job.objects.abandoned(timezone.now() - LATE))
+    return told(Job.objects.abandoned(timezone.now() - LATE), "pk", "workflow", say="{1} {0}")
 
 
-def slots_of_nobody() -> Finding:
+def slots_of_nobody(window: Window) -> Iterable[Found]:
     """Slots of a limit whose holder is gone: what waits for them waits for nothing."""
-    old = Slot.objects.filter(lost_slots(), taken_at__lt=timezone.now() - LATE).select_related("limit")
-    return _finding(old, lambda slot: f"{slot.limit.code}: {slot.job_id} {slot.task}".rstrip())
+    old = Slot.objects.filter(lost_slots(), taken_at__lt=timezone.now() - LATE)
+    return told(old, "pk", "limit__code", "job_id", "task", say="{1}: {2} {3}")
 
 
 CHECKS: Sequence[Check] = (
     Check("no_wake_up", "Parked jobs that nothing would ever wake.", no_wake_up),
     Check("unread_facts", "Parked jobs that were told something which nobody will read.", unread_facts),
-    Check("late_timers", "Parked jobs whose timer is over five minutes past: are workers running?", late_timers),
+    Check("late_timers", "Jobs whose timer is over five minutes past: are workers running?", late_timers),
     Check("lost_leases", "Jobs whose worker is gone for over five minutes: are workers running?", lost_leases),
     Check("far_run_at", "Jobs that are to run in more than ten years.", far_run_at),
     Check("groundless_holds", "Jobs held for a suspension or a limit that is not there.", groundless_holds),
     Check("slots_of_nobody", "Slots whose holder has been gone for over five minutes.", slots_of_nobody),
 )
-"""What `manage.py verify` runs, in this order. A further check is a function and a line."""
+"""What the service looks for every five minutes: all of it by indexes that hold little."""
 
 
 class Stranded:

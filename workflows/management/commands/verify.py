@@ -1,50 +1,151 @@
-"""`manage.py verify [--json] [CHECK…]`: is everything so that it can go on? Reads only; exit code 1 where it is not."""
+"""`manage.py verify [--json] [--again SECONDS] [--since WHEN] [--deep] [CHECK…]`: does every invariant hold?
+
+Reads only; exit code 1 where something was found.
+"""
 
 from __future__ import annotations
 
 import json
-from argparse import ArgumentParser
-from collections.abc import Sequence
+import time
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils import timezone
+from django.utils.dateparse import parse_date, parse_datetime
 
-from workflows.operations import stranded
-from workflows.operations.stranded import Check
+from workflows.engine.durations import parse_duration
+from workflows.engine.exceptions import InvalidDuration
+from workflows.operations.findings import Check, Finding, examine, still_there
+from workflows.operations.invariants import all_checks
 
-CHECKS: Sequence[Check] = (*stranded.CHECKS,)
-"""Every check there is, in the order they are run."""
+PROGRESS_SECONDS = 5.0
 
 
 class Command(BaseCommand):
     help = "Checks the live database for what must never be, and says what was found. Changes nothing."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("checks", nargs="*", metavar="CHECK", help="only these (default: all)")
+        parser.add_argument("checks", nargs="*", metavar="CHECK", help="only these (default: all that are not deep)")
         parser.add_argument("--json", action="store_true", help="one JSON document")
+        parser.add_argument("--list", action="store_true", help="the checks and what they mean; nothing is read")
+        parser.add_argument("--deep", action="store_true", help="the deep ones, too: every file is read")
+        parser.add_argument(
+            "--since",
+            type=_moment,
+            metavar="WHEN",
+            help="only jobs born since then: a date, a time, or a duration such as P7D (default: all jobs)",
+        )
+        parser.add_argument(
+            "--again",
+            type=float,
+            default=0.0,
+            metavar="SECONDS",
+            help="look once more after so long, and tell only what is still there",
+        )
 
-    def handle(self, *args: Any, checks: list[str], **options: Any) -> None:
-        unknown = set(checks) - {check.name for check in CHECKS}
-        if unknown:
-            names = ", ".join(check.name for check in CHECKS)
-            raise CommandError(f"There is no check {', '.join(sorted(unknown))}. There are: {names}.")
-        found = [(check, check.find()) for check in CHECKS if not checks or check.name in checks]
-        bad = sum(1 for _, finding in found if finding.count)
+    def handle(self, *args: Any, checks: list[str], again: float, since: datetime | None, **options: Any) -> None:
+        if again < 0:
+            raise CommandError("--again is a number of seconds from 0.")
+        chosen = _chosen(checks, deep=options["deep"])
+        if options["list"]:
+            for check in chosen:
+                self.stdout.write(f"{check.name}{' (deep)' if check.deep else ''}: {check.meaning}")
+            return
+        with ExitStack() as stack:
+            for connection in connections.all():
+                stack.enter_context(_read_only(connection))
+            found: Mapping[str, Finding] = examine(chosen, since=since, progress=self._progress())
+            if again:
+                found = still_there(chosen, found, after_seconds=again)
+        bad = sum(1 for finding in found.values() if finding.count)
         if options["json"]:
-            rows = [
-                {"name": check.name, "meaning": check.meaning, "count": finding.count, "examples": finding.examples}
-                for check, finding in found
-            ]
-            self.stdout.write(json.dumps({"ok": not bad, "checks": rows}, ensure_ascii=False, indent=2))
+            self._as_json(chosen, found, ok=not bad)
         else:
-            for check, finding in found:
-                self.stdout.write(
-                    f"{'FOUND' if finding.count else 'ok   '} {finding.count:6} {check.name}: {check.meaning}"
-                )
-                for example in finding.examples:
-                    self.stdout.write(f"               {example}")
-            self.stdout.write(
-                f"{len(found)} checks, {bad} found something." if bad else f"{len(found)} checks, all well."
-            )
+            self._as_text(chosen, found, bad)
         if bad:
             raise SystemExit(1)
+
+    def _progress(self) -> Callable[[str], None]:
+        """Says on the standard error how far it is, where it takes longer than a few seconds."""
+        said = time.monotonic()
+
+        def progress(text: str) -> None:
+            nonlocal said
+            if time.monotonic() - said >= PROGRESS_SECONDS:
+                said = time.monotonic()
+                self.stderr.write(f"{text} …")
+
+        return progress
+
+    def _as_json(self, checks: Sequence[Check], found: Mapping[str, Finding], *, ok: bool) -> None:
+        rows = [
+            {
+                "name": check.name,
+                "meaning": check.meaning,
+                "count": found[check.name].count,
+                "examples": found[check.name].examples,
+            }
+            for check in checks
+        ]
+        self.stdout.write(json.dumps({"ok": ok, "checks": rows}, ensure_ascii=False, indent=2))
+
+    def _as_text(self, checks: Sequence[Check], found: Mapping[str, Finding], bad: int) -> None:
+        for check in checks:
+            finding = found[check.name]
+            self.stdout.write(
+                f"{'FOUND' if finding.count else 'ok   '} {finding.count:6} {check.name}: {check.meaning}"
+            )
+            for example in finding.examples:
+                self.stdout.write(f"               {example}")
+        self.stdout.write(
+            f"{len(checks)} checks, {bad} found something." if bad else f"{len(checks)} checks, all well."
+        )
+
+
+def _chosen(names: Sequence[str], *, deep: bool) -> list[Check]:
+    checks = all_checks()
+    unknown = set(names) - {check.name for check in checks}
+    if unknown:
+        known = ", ".join(check.name for check in checks)
+        raise CommandError(f"There is no check {', '.join(sorted(unknown))}. There are: {known}.")
+    if names:
+        return [check for check in checks if check.name in names]
+    return [check for check in checks if deep or not check.deep]
+
+
+def _moment(text: str) -> datetime:
+    """A moment as it is written: a time, a date, or how long ago."""
+    try:
+        moment, day = parse_datetime(text), parse_date(text[:10]) if len(text) == 10 else None
+        if day is not None:
+            moment = datetime(day.year, day.month, day.day)
+        if moment is None:
+            return timezone.now() - parse_duration(text)
+    except (ValueError, InvalidDuration) as error:
+        raise ArgumentTypeError(str(error)) from None
+    return timezone.make_aware(moment) if timezone.is_naive(moment) else moment
+
+
+@contextmanager
+def _read_only(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """The database itself refuses every change that would be made on this connection."""
+    before, after = {
+        "postgresql": ("SET default_transaction_read_only = on", "RESET default_transaction_read_only"),
+        "sqlite": ("PRAGMA query_only = on", "PRAGMA query_only = off"),
+    }.get(connection.vendor, ("", ""))
+    if not before:
+        yield
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(before)
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(after)
