@@ -492,11 +492,11 @@ def test_an_example_names_the_job_and_says_what_is_wrong_with_it(kinds: Kinds) -
 def test_the_windows_hold_every_job_once_and_the_ids_between_them_too(
     kinds: Kinds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(findings, "WINDOW", 7)
-    monkeypatch.setattr(states, "PORTION", 3)
+    monkeypatch.setattr(findings, "WINDOW", 25)
+    monkeypatch.setattr(states, "PORTION", 10)
     held = [list(Job.objects.filter(window.of()).order_by("pk").values_list("pk", flat=True)) for window in windows()]
     assert list(chain.from_iterable(held)) == list(Job.objects.order_by("pk").values_list("pk", flat=True))
-    assert {len(portion) for portion in held[:-1]} == {7}
+    assert {len(portion) for portion in held[:-1]} == {25}
     assert found() == {}
     job_gone(kinds)
     state_of("asked", phase="gone")(kinds)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import reduce
-from operator import or_
 
-from django.db.models import BigIntegerField, Count, Exists, F, Max, Min, OuterRef, Q, Subquery, Value
+from django.db.models import BigIntegerField, Case, Count, Exists, F, Max, Min, OuterRef, Q, Subquery, Value, When
 from django.db.models import Window as Over
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast, Coalesce, Lag
@@ -81,11 +79,13 @@ def repeated_success(window: Window) -> Iterator[Found]:
 
 def run_without_history(window: Window) -> Iterable[Found]:
     """Task runs whose row of the history is not there, or tells of something else."""
-    event = History.objects.filter(job=OuterRef("job_id"), sequence=OuterRef("sequence")).values("event")[:1]
-    fits = reduce(or_, (Q(status=status, event=word) for word, status in RUN_STATUS.items()))
-    runs = TaskRun.objects.filter(window.of("job_id")).annotate(event=Coalesce(Subquery(event), Value("")))
+    row = History.objects.filter(job=OuterRef("job_id"), sequence=OuterRef("sequence"))
+    tells_of = Case(*(When(event=word, then=Value(str(status))) for word, status in RUN_STATUS.items()))
+    fitting = row.annotate(tells_of=tells_of).filter(tells_of=OuterRef("status"))
+    runs = TaskRun.objects.filter(window.of("job_id")).filter(~Exists(fitting))
+    found = runs.annotate(event=Subquery(row.values("event")[:1]))
     columns = ("job_id", "task", "iteration", "attempt", "status", "sequence", "event")
-    return told(runs.exclude(fits), *columns, say="{0}: {1}#{2}.{3} is {4}, and row {5} says {6!r}")
+    return told(found, *columns, say="{0}: {1}#{2}.{3} is {4}, and row {5} says {6}")
 
 
 def run_after_end(window: Window) -> Iterable[Found]:

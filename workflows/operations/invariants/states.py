@@ -56,7 +56,6 @@ class _Rows:
     waiters: set[tuple[uuid.UUID, str, int, int]] = field(default_factory=set)
     groups: set[tuple[uuid.UUID, str, int, int]] = field(default_factory=set)
     requests: dict[str, set[Place]] = field(default_factory=dict)
-    messages: set[Place] = field(default_factory=set)
 
 
 def look(window: Window) -> Iterator[Found]:
@@ -87,7 +86,6 @@ def _sure(portion: Sequence[dict[str, Any]], found: list[Found], suspects: set[s
 def _judge(portion: Sequence[dict[str, Any]]) -> Iterator[Found]:
     ids = [job["pk"] for job in portion]
     rows = _read(ids, {job["pk"] for job in portion if job["status"] == JobStatus.PEND})
-    unsent: dict[uuid.UUID, Found] = {}
     for job in portion:
         try:
             # No input: only what expressions read of it would be missed.
@@ -97,14 +95,7 @@ def _judge(portion: Sequence[dict[str, Any]]) -> Iterator[Found]:
             continue
         for check, words in _disagreements(job, state, rows):
             yield _found(check, job, words)
-        words = _unsent(job, rows)
-        if words:
-            unsent[job["pk"]] = _found("missing_message", job, words)
-    if unsent:
-        # Of a job that has moved to another version it cannot be said what its tasks were when they ran.
-        moved = History.objects.filter(job__in=list(unsent), event="job.migrated").values_list("job_id", flat=True)
-        for job_id in unsent.keys() - set(moved):
-            yield unsent[job_id]
+    yield from _unsent(portion, rows)
 
 
 def _read(ids: list[uuid.UUID], parked: set[uuid.UUID]) -> _Rows:
@@ -114,7 +105,6 @@ def _read(ids: list[uuid.UUID], parked: set[uuid.UUID]) -> _Rows:
         "job_id", "task", "iteration", "attempt", "status", "error"
     ):
         rows.runs.setdefault(job_id, {})[task, iteration, attempt] = (status, error)
-    rows.messages = set(Message.objects.filter(job__in=ids).order_by().values_list("job_id", "task", "iteration"))
     if parked:
         run = ("job_id", "task", "iteration", "attempt")
         waiters = EventWaiter.objects.filter(job__in=parked, closed_at__isnull=True)
@@ -211,21 +201,33 @@ def _is_asked(job_id: uuid.UUID, kind: str, name: str, task: TaskState, rows: _R
     return kind not in rows.requests or run[:3] in rows.requests[kind]
 
 
-def _unsent(job: dict[str, Any], rows: _Rows) -> str:
-    """The first `emit` that was done and left no message; empty where there is none."""
+def _unsent(portion: Sequence[dict[str, Any]], rows: _Rows) -> Iterator[Found]:
+    """The jobs with an `emit` that was done and left no message."""
+    emitted = {job["pk"]: (job, places) for job in portion if (places := _emitted(job, rows))}
+    if not emitted:
+        return
+    messages = Message.objects.filter(job__in=list(emitted)).order_by()
+    there = set(messages.values_list("job_id", "task", "iteration"))
+    lost = {job_id: places for job_id, (_, places) in emitted.items() if not places <= there}
+    if not lost:
+        return
+    # Of a job that has moved to another version it cannot be said what its tasks were when they ran.
+    moved = History.objects.filter(job__in=list(lost), event="job.migrated").values_list("job_id", flat=True)
+    for job_id in lost.keys() - set(moved):
+        names = ", ".join(f"{task}#{iteration}" for _, task, iteration in sorted(lost[job_id] - there))
+        yield _found("missing_message", emitted[job_id][0], names)
+
+
+def _emitted(job: dict[str, Any], rows: _Rows) -> set[Place]:
+    """The places of a job at which an `emit` was done."""
     runs = rows.runs.get(job["pk"], {})
-    if not runs:
-        return ""
     try:
         definition = get_definition(job["workflow"], job["version"], job["fragment"])
     except Exception:  # whatever is wrong with it, another check says so
-        return ""
-    for (name, iteration, _), (status, _) in runs.items():
-        task = definition.tasks.get(name)
-        emitted = status == TaskRunStatus.DONE and task is not None and task.type == "emit"
-        if emitted and (job["pk"], name, iteration) not in rows.messages:
-            return f"{name}#{iteration}"
-    return ""
+        return set()
+    emits = {name for name, task in definition.tasks.items() if task.type == "emit"}
+    done = (run for run, (status, _) in runs.items() if run[0] in emits and status == TaskRunStatus.DONE)
+    return {(job["pk"], task, iteration) for task, iteration, _ in done}
 
 
 CHECKS = (
