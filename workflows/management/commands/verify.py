@@ -8,14 +8,13 @@ from __future__ import annotations
 import json
 import time
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
-from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
@@ -59,7 +58,7 @@ class Command(BaseCommand):
             return
         with ExitStack() as stack:
             for connection in connections.all():
-                stack.enter_context(_read_only(connection))
+                stack.enter_context(connection.execute_wrapper(_only_questions))
             found: Mapping[str, Finding] = examine(chosen, since=since, progress=self._progress())
             if again:
                 found = still_there(chosen, found, after_seconds=again)
@@ -132,20 +131,9 @@ def _moment(text: str) -> datetime:
     return timezone.make_aware(moment) if timezone.is_naive(moment) else moment
 
 
-@contextmanager
-def _read_only(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """The database itself refuses every change that would be made on this connection."""
-    before, after = {
-        "postgresql": ("SET default_transaction_read_only = on", "RESET default_transaction_read_only"),
-        "sqlite": ("PRAGMA query_only = on", "PRAGMA query_only = off"),
-    }.get(connection.vendor, ("", ""))
-    if not before:
-        yield
-        return
-    with connection.cursor() as cursor:
-        cursor.execute(before)
-    try:
-        yield
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute(after)
+def _only_questions(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
+    """Send a statement only if it is a question. Not left to the database: a setting of its session would stay with a
+    connection that a pool lends to others."""
+    if not sql.lstrip().upper().startswith("SELECT "):
+        raise RuntimeError(f"A check only asks; it does not run {sql[:80]!r}.")
+    return execute(sql, params, many, context)
