@@ -640,7 +640,7 @@ def test_no_check_can_change_anything(kinds: Kinds, monkeypatch: pytest.MonkeyPa
         yield Found("1", str(Worker.objects.update(pid=2)))
 
     monkeypatch.setattr(verify, "all_checks", lambda: [Check("writes", "It writes.", look)])
-    with pytest.raises(RuntimeError, match="UPDATE"):
+    with pytest.raises(RuntimeError, match="UPDATE"), transaction.atomic():
         run()
     assert Worker.objects.get().pid == 1
     assert Worker.objects.update(pid=3) == 1, "and whoever uses the connection afterwards can"
