@@ -563,7 +563,8 @@ def test_what_is_put_right_before_the_second_look_is_not_told(kinds: Kinds) -> N
     }
     rows(Job).filter(pk=kinds.jobs["done"]).update(history_count=History.objects.filter(job=kinds.jobs["done"]).count())
     set_job("new", hold="")(kinds)
-    set_job("emitted", history_count=99)(kinds)  # another one, which was not there before
+    set_job("emitted", history_count=99)(kinds)  # others, which were not there before
+    set_job("scheduled", hold="suspended:nothing")(kinds)
     stayed = still_there(checks, first, after_seconds=0)
     assert {name for name, finding in stayed.items() if finding.count} == {"unknown_worker"}
 
