@@ -1,9 +1,9 @@
-"""The whole suite, on SQLite and then on PostgreSQL, and one closing line that adds both up: `make test`.
+"""The whole suite, on SQLite and on PostgreSQL at the same time, and one closing line that adds both up: `make test`.
 
 PostgreSQL is the server of DATABASE_URL, else one at 127.0.0.1:5432 that lets this user in, else one that is started
 here from a PyPI wheel. Without any, the run says so and fails, unless ALLOW_NO_POSTGRESQL=1. The tests have a database
 of their own, with a name of its own, which is dropped at the end. Tests marked `once` are the same on every database,
-and run on the first alone. Arguments go to pytest.
+and run on SQLite alone. What PostgreSQL's half prints comes when SQLite's is over. Arguments go to pytest.
 """
 
 from __future__ import annotations
@@ -46,19 +46,15 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, _leave)
     started = time.monotonic()
     name = f"workflow_test_{os.getpid()}_{uuid.uuid4().hex[:8]}"
-    with tempfile.TemporaryDirectory(prefix="workflow-tests-", ignore_cleanup_errors=True) as folder:
-        banner("SQLite")
-        total = run("sqlite", {"DATABASE_URL": "", "TEST_DATABASE_NAME": name}, Path(folder), arguments)
-        with postgresql(Path(folder)) as url:
-            if url:
-                banner(f"PostgreSQL ({server_version(url)})")
-                try:
-                    environment = {"DATABASE_URL": url, "TEST_DATABASE_NAME": name}
-                    total += run("postgresql", environment, Path(folder), [*not_again(arguments), *arguments])
-                finally:
-                    drop_databases(url, name)
-            else:
-                total += without_postgresql()
+    with (
+        tempfile.TemporaryDirectory(prefix="workflow-tests-", ignore_cleanup_errors=True) as folder,
+        postgresql(Path(folder)) as url,
+    ):
+        if url:
+            total = both(url, name, Path(folder), arguments)
+        else:
+            banner("SQLite")
+            total = run("sqlite", sqlite(name), Path(folder), arguments) + without_postgresql()
     banner(f"{time.monotonic() - started:.0f} seconds")
     print(total, flush=True)
     return 1 if total.failed else 0
@@ -83,18 +79,99 @@ def without_postgresql() -> Count:
     return Count(failed=1)
 
 
+def sqlite(name: str) -> dict[str, str]:
+    return {"DATABASE_URL": "", "TEST_DATABASE_NAME": name}
+
+
+def both(url: str, name: str, folder: Path, arguments: list[str]) -> Count:
+    """Run the two halves at the same time: much of either is waiting, for a poll, a disk, a process that starts.
+
+    With `--pdb`, where somebody is asked at the terminal, one after the other.
+    """
+    environment = {"DATABASE_URL": url, "TEST_DATABASE_NAME": name}
+    rest = [*not_again(arguments), *arguments]
+    try:
+        if "--pdb" in arguments:
+            banner("SQLite")
+            total = run("sqlite", sqlite(name), folder, arguments)
+            banner(f"PostgreSQL ({server_version(url)})")
+            return total + run("postgresql", environment, folder, rest)
+        with (
+            Half("sqlite", sqlite(name), folder, arguments) as first,
+            Half("postgresql", environment, folder, rest, aside=True) as second,
+        ):
+            banner("SQLite")
+            total = first.wait()
+            banner(f"PostgreSQL ({server_version(url)})")
+            return total + second.wait()
+    finally:
+        drop_databases(url, name)
+
+
+class Half:
+    """One run of pytest, in a process of its own from `with` on; `aside`, it prints nothing until it is waited for."""
+
+    def __init__(
+        self, label: str, environment: dict[str, str], folder: Path, arguments: list[str], *, aside: bool = False
+    ) -> None:
+        self.report = folder / f"{label}.xml"
+        self.log = folder / f"{label}.log" if aside else None
+        var = folder / f"var-{label}"
+        var.mkdir()
+        self.command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={self.report}"]
+        self.command += [*workers(arguments), *arguments]
+        self.environment = {**os.environ, "VAR_DIR": str(var), **compiled(folder), **environment}
+
+    def __enter__(self) -> Half:
+        output = self.log.open("wb") if self.log else None
+        try:
+            self.process = subprocess.Popen(self.command, cwd=ROOT, env=self.environment, stdout=output, stderr=output)
+        finally:
+            if output:
+                output.close()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Where this run is cut short, end pytest and give it the time to end what it has started."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    def wait(self) -> Count:
+        """Show what it prints until it ends; its counts, from the report it writes. A run that ends without a report
+        is one failure."""
+        if self.log:
+            with self.log.open(errors="replace") as printed:
+                ended = False
+                while not ended:
+                    ended = self.process.poll() is not None
+                    print(printed.read(), end="", flush=True)
+                    if not ended:
+                        time.sleep(0.2)
+        code = self.process.wait()
+        if not self.report.exists():
+            return Count(failed=1)
+        count = read(self.report)
+        # No test found, an interrupted run, a crash: pytest says so by its exit code alone.
+        return count if code == 0 or count.failed else count + Count(failed=1)
+
+
 def run(label: str, environment: dict[str, str], folder: Path, arguments: list[str]) -> Count:
-    """Run pytest once, and count from the report it writes. A run that ends without a report is one failure."""
-    report = folder / f"{label}.xml"
-    var = folder / f"var-{label}"
-    var.mkdir()
-    command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *workers(arguments), *arguments]
-    code = subprocess.call(command, cwd=ROOT, env={**os.environ, "VAR_DIR": str(var), **environment})
-    if not report.exists():
-        return Count(failed=1)
-    count = read(report)
-    # No test found, an interrupted run, a crash: pytest says so by its exit code alone.
-    return count if code == 0 or count.failed else count + Count(failed=1)
+    """Run pytest once, and count."""
+    with Half(label, environment, folder, arguments) as half:
+        return half.wait()
+
+
+def compiled(folder: Path) -> dict[str, str]:
+    """Where Python keeps what it has compiled. The suite starts hundreds of processes; where writing beside the
+    sources is switched off, each of them would compile all of Django anew, for as long as a whole test takes."""
+    if not sys.dont_write_bytecode:
+        return {}
+    return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(folder / "compiled")}
 
 
 def not_again(arguments: list[str]) -> list[str]:
@@ -104,11 +181,12 @@ def not_again(arguments: list[str]) -> list[str]:
 
 
 def workers(arguments: list[str]) -> list[str]:
-    """As many processes as there are cores, at most four; files stay together."""
+    """For each half half the cores and one more, at most three; files stay together, those with processes first."""
     if any(argument.startswith("-n") or argument == "--pdb" for argument in arguments):
         return []
-    cores = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 4)
-    return ["-n", str(cores), "--dist", "loadfile"] if cores > 1 else []
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = min(cores // 2 + 1, 3)
+    return ["-n", str(count), "--dist", "loadfile", "--no-loadscope-reorder"] if count > 1 else []
 
 
 def read(report: Path) -> Count:

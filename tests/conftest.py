@@ -12,6 +12,7 @@ from workflows.execution import calendars, children
 
 ONCE = tuple(Path(__file__).parent / name for name in ("engine", "scripts", "browser"))
 """Folders of tests that know no database, or look at pages whose queries are tested on both elsewhere."""
+SLOW = "scenarios/test_domestic_declarations.py"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -19,6 +20,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if any(folder in item.path.parents for folder in ONCE):
             item.add_marker(pytest.mark.once)
+    # The longest files first, so that none of them is all that is left at the end. The sort keeps files together.
+    slow = {item.path for item in items if "processes" in item.keywords} | {Path(__file__).parent / SLOW}
+    items.sort(key=lambda item: item.path not in slow)
     url = settings.DATABASE_URL
     if url.startswith("postgres"):
         return
