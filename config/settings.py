@@ -35,9 +35,10 @@ INSTALLED_APPS = [
     "django_htmx",
     "csp",
     "import_export",
-    "django_q",
     "workflows",
     "departments",
+    # After `workflows`, whose `qcluster` stands in the place of its own.
+    "django_q",
 ]
 
 MIDDLEWARE = [

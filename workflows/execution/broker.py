@@ -18,6 +18,8 @@ from django_q.signing import SignedPackage
 
 from workflows.models import Job
 
+from .cluster import ClusterWatch
+
 TICK = "workflows.execution.worker.run_tick"
 DEFAULT_QUEUE = "default"
 PR_SET_PDEATHSIG = 1
@@ -47,6 +49,7 @@ def die_with_parent() -> None:
 
 
 _registered = False
+_watch: ClusterWatch | None = None
 
 
 class TickBroker(Broker):  # type: ignore[misc]  # django-q2 has no types
@@ -99,6 +102,15 @@ class TickBroker(Broker):  # type: ignore[misc]  # django-q2 has no types
 
     def lock_size(self) -> int:
         return int(Job.objects.leased().filter(queue=self.queue).count())
+
+    def set_stat(self, key: str, value: str, timeout: int) -> Any:
+        """The sentinel says how it stands, in each round of its guard and in no other process."""
+        global _watch
+        if _watch is None:
+            _watch = ClusterWatch()
+            _watch.start()
+        _watch.see(SignedPackage.loads(value).monitor)
+        return super().set_stat(key, value, timeout)
 
     def ping(self) -> bool:
         return True
