@@ -59,10 +59,10 @@ def test_a_killed_worker_or_pusher_is_replaced(definition: Definition) -> None:
         assert main.wait(20) == 0, "a cluster that is told to stop has not failed"
 
 
-@pytest.mark.parametrize("victim", ["sentinel", "monitor", "main"])
+@pytest.mark.parametrize("victim", ["sentinel", "monitor"])
 def test_a_cluster_that_cannot_go_on_ends_and_another_goes_on(definition: Definition, victim: str) -> None:
     with cluster() as first:
-        processes = family(first.pid) | {"main": first.pid}
+        processes = family(first.pid)
         busy = submit(definition)
         assert eventually(at_work(busy))
         os.kill(processes[victim], signal.SIGKILL)
@@ -72,7 +72,7 @@ def test_a_cluster_that_cannot_go_on_ends_and_another_goes_on(definition: Defini
         assert eventually(lambda: Job.objects.filter(pk=busy.pk, status="DONE").exists())
         assert History.objects.filter(job=busy, event="lease.expired").count() == 1
         # The same when there is nothing to do.
-        processes = family(second.pid) | {"main": second.pid}
+        processes = family(second.pid)
         os.kill(processes[victim], signal.SIGKILL)
         assert second.wait(20) != 0
         assert eventually(lambda: not any(alive(pid) for pid in processes.values()), 5)

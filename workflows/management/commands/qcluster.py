@@ -14,7 +14,7 @@ class Command(BaseCommand):
     """In the place of django-q2's command of this name, which ends with code 0 when its sentinel is killed."""
 
     help = (
-        "Run a cluster of workers until it is told to stop (SIGTERM, Ctrl-C). Q_CLUSTER_NAME names the queue it serves. "
+        "Run a cluster of workers until it is told to stop (SIGTERM, Ctrl-C). Q_CLUSTER_NAME names its queue. "
         "It ends with another code than 0 where it can do no more work; start another one then."
     )
 
