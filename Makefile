@@ -10,7 +10,7 @@ LOG    ?=
 PARTS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test properties check lock bench bench-peers profile bench-engine bench-map bench-priority real-log clean
+.PHONY: help run test properties check lock bench bench-peers profile bench-engine bench-map bench-priority bench-sqlite real-log clean
 
 help: ## Say what there is
 	@echo "make run                 start the server with its examples; Ctrl-C stops all of it"
@@ -23,6 +23,7 @@ help: ## Say what there is
 	@echo "make bench-engine        what a step and a publish cost, for 10, 100 and 1,000 tasks"
 	@echo "make bench-priority      100,000 jobs of mixed priority: who is claimed when, and who waits how long"
 	@echo "make bench-map           measure a map of 10,000 items: its rate, and the memory of the workers"
+	@echo "make bench-sqlite        steps and submissions a second on SQLite, beside a loop written by hand"
 	@echo "make real-log LOG=path   replay an XES log of a real office, and compare what comes out"
 	@echo "make lock                compile requirements*.in into the pinned files"
 	@echo "make clean               remove what was built (not your data in var/)"
@@ -75,6 +76,9 @@ bench-priority: $(VENV)/.installed-dev
 
 bench-map: $(VENV)/.installed-dev
 	@$(PY) -m benchmarks.map $(ARGS)
+
+bench-sqlite: $(VENV)/.installed-dev
+	@$(PY) -m benchmarks.sqlite $(ARGS)
 
 real-log: $(VENV)/.installed-dev
 	@test -n "$(LOG)" || { echo "Say which log: make real-log LOG=path/to/log.xes.gz"; exit 1; }

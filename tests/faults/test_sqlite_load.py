@@ -61,7 +61,7 @@ def web_server(log: Path) -> Iterator[tuple[str, int]]:
     address = f"http://127.0.0.1:{port}"
 
     def answers() -> bool:
-        with contextlib.suppress(requests.ConnectionError):
+        with contextlib.suppress(requests.RequestException):
             return requests.get(f"{address}/livez", timeout=5).ok
         return False
 
