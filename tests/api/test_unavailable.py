@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+
 import pytest
+from django.conf import settings
 from django.contrib.sessions.backends.db import SessionStore
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.test import Client
 
+from tests.execution import jobs
+from workflows.execution.worker import JobWorker
 from workflows.intake import submit
+from workflows.models import Job
 
 
 def away(*arguments, **named):
@@ -43,3 +51,35 @@ def test_a_page_whose_session_cannot_be_read_says_so(client, monkeypatch, path, 
 
     assert (answer.status_code, answer["Retry-After"], answer["Content-Type"]) == (503, "5", kind)
     assert "10.1.2.3" not in answer.content.decode()
+
+
+@contextlib.contextmanager
+def another_writer() -> Iterator[None]:
+    """Somebody else has the place of SQLite's one writer, and this thread's connection has little patience."""
+    with contextlib.closing(sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA busy_timeout = 50")
+        yield
+        other.execute("ROLLBACK")
+    connection.close()  # the next one has its patience again
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(not settings.DATABASE_URL.startswith("sqlite"), reason="SQLite's one writer")
+def test_behind_a_writer_that_does_not_end_writers_are_put_off_and_readers_answered(client, settings, caplog):
+    settings.WORKFLOW_PLUGIN_PACKAGES = ["tests.execution"]
+    jobs.register("nothing", "Nothing")
+    job = jobs.submit(jobs.publish(jobs.chain("waits", "nothing")))
+    worker = JobWorker("default")
+    with another_writer():
+        answer = client.post("/api/v1/jobs/", {"workflow": "waits", "input": {}}, content_type="application/json")
+        assert (answer.status_code, answer["Retry-After"]) == (503, "5")
+        assert answer.json()["type"] == "/problems/unavailable"
+        assert "locked" not in answer.content.decode()
+        answer = client.get("/api/v1/jobs/")
+        assert [found["id"] for found in answer.json()["results"]] == [str(job.pk)]
+        assert worker.tick(0.1) == 0
+        assert "lost the database: database is locked" in caplog.text
+    assert worker.tick(0.1) == 1
+    assert Job.objects.get(pk=job.pk).status == "DONE"

@@ -59,7 +59,8 @@ class ClusterWatch(threading.Thread):
         """
         if self.monitor_was_killed:
             return "its monitor was killed, and nobody can read what the workers say"
-        living = {process.pid: process for process in multiprocessing.active_children() if hasattr(process, "timer")}
+        workers = [process for process in multiprocessing.active_children() if hasattr(process, "timer")]
+        living: dict[int, Any] = {process.pid or 0: process for process in workers}
         for pid in self._workers.keys() - living.keys():
             worker = self._workers.pop(pid)
             self._idle.pop(pid, None)
