@@ -12,8 +12,10 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import signal
 import threading
 import time
+from types import FrameType
 from typing import Any
 
 from django.conf import settings
@@ -85,7 +87,20 @@ def run_cluster() -> int:
     from django_q.cluster import Cluster
 
     cluster = Cluster()
+    asked = False
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        asked = True
+        if cluster.sentinel is not None:
+            cluster.sig_handler(number, frame)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
     cluster.start()
+    if asked:
+        # It takes a sentinel that is being forked for one that has ended, and forgets what it was told.
+        cluster.stop()
     cluster.sentinel.join()
     if cluster.sentinel.exitcode:
         logger.critical("The cluster's sentinel ended with code %s.", cluster.sentinel.exitcode)
