@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 STUCK_EXIT = 70
 LOOK_SECONDS = 0.5
+RECYCLED = -2
+"""What django-q2 says of a worker that has had its last tick, and may still be waiting for its steps in threads."""
 
 
 class ClusterWatch(threading.Thread):
@@ -72,8 +74,8 @@ class ClusterWatch(threading.Thread):
             worker.timer.get_lock().release()
         for pid, worker in living.items():
             self._workers[pid] = worker
-            in_a_tick = worker.timer.get_obj().value > 0  # read past the lock, which may be a dead worker's
-            self._idle[pid] = 0 if in_a_tick else self._idle.get(pid, 0) + 1
+            timer = worker.timer.get_obj().value  # read past the lock, which may be a dead worker's
+            self._idle[pid] = 0 if timer > 0 or timer == RECYCLED else self._idle.get(pid, 0) + 1
             if self._idle[pid] > self.patience:
                 return f"worker {pid} waits for a tick and gets none"
         return ""

@@ -153,10 +153,11 @@ class JobPool:
         """Wait for a step that is run in a thread, at most so long; True where one may have ended."""
         return bool(select.select([self.arrivals], [], [], seconds)[0])
 
-    def close(self) -> None:
-        """Wait for the steps in threads, and write what they came to."""
-        while self._apart:
-            self.wait(1.0)
+    def close(self, seconds: float) -> None:
+        """Wait at most so long for the steps in threads, and write what they came to."""
+        until = time.monotonic() + seconds
+        while self._apart and time.monotonic() < until:
+            self.wait(0.2)
             self.work()
         if self._threads is not None:
             self._threads.shutdown(wait=False)

@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 OVERDUE_EXIT = 75
 BREATHER_SECONDS = 1.0
 """How long a worker waits after the database failed it, before it asks again."""
+STOP_SECONDS = 10.0
+"""How long a worker that is stopped waits for its steps in threads."""
 FIRST_CLAIM = 10
 """So many jobs are claimed at once before it is known how quick their steps are."""
 QUICK_BATCH_SECONDS = 0.25
@@ -222,16 +224,22 @@ class JobWorker:
             quick = time.monotonic() - began < QUICK_BATCH_SECONDS or pool.steps - before > 3 * self._limit
             self._limit = min(self._limit * 2, settings.WORKFLOW_CLAIM_BATCH) if quick else max(self._limit // 2, 1)
 
-    def close(self) -> None:
-        """Wait for the steps in threads, write what they came to, and give up every lease."""
+    def close(self) -> bool:
+        """Wait a while for the steps in threads, write what they came to, and give up the leases. False where some of
+        them go on: they are run again elsewhere, with the same idempotency key, when their leases have passed."""
+        left = 0
         try:
             if self._pool is not None:
-                self._pool.close()
+                self._pool.close(STOP_SECONDS)
+                left = self._pool.apart
             if self._suspects:
                 release(self.name, [job.id for job in self._suspects], begun=False)
         except (OperationalError, InterfaceError) as error:
             logger.warning("Worker %s lost the database while it stopped: %s", self.name, error)
         self._let_go()
+        if left:
+            logger.warning("Worker %s stops with %d steps still running in threads.", self.name, left)
+        return not left
 
     def _let_go(self) -> None:
         """Close every connection. The leases of what was in hand pass, and others go on with it."""
@@ -262,9 +270,15 @@ def run_tick(queue: str = "default") -> int:
     global _worker
     if _worker is None or _worker.queue != queue:
         _worker = JobWorker(queue)
-        Finalize(None, _worker.close, exitpriority=10)  # this process ends only when its steps in threads have
+        Finalize(None, _end, args=(_worker,), exitpriority=10)
     close_old_connections()
     return _worker.tick(settings.TICK_SECONDS)
+
+
+def _end(worker: JobWorker) -> None:
+    """At the end of this process: it waits for its steps in threads, but not for ever."""
+    if not worker.close():
+        os._exit(0)  # Python would wait for the threads
 
 
 def drain(queue: str = "default", *, most: int = 100_000) -> int:
