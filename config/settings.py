@@ -144,6 +144,9 @@ WORKFLOW_EVENT_TTL_SECONDS = whole_number(
 )
 """How long an event counts for those who begin to wait after it came, where it does not say so itself."""
 
+WORKFLOW_FAILPOINTS = env.bool("WORKFLOW_FAILPOINTS", default=False)
+"""For tests of faults alone: lets them arm `workflows.models.failpoints`. Refused where the server is deployed."""
+
 WORKERS = whole_number("WORKERS", 2, least=1, most=64)
 TICK_SECONDS = 1
 

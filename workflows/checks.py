@@ -83,6 +83,20 @@ def cluster_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     ]
 
 
+@register(deploy=True)
+def no_failpoints(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Failpoints are for tests of faults; whoever can arm one can end any process of the server."""
+    if settings.DEBUG or not settings.WORKFLOW_FAILPOINTS:
+        return []
+    return [
+        Error(
+            "WORKFLOW_FAILPOINTS is set: this server has places where tests make it fail.",
+            hint="Remove WORKFLOW_FAILPOINTS from the environment.",
+            id="workflows.E005",
+        )
+    ]
+
+
 @register(Tags.database)
 def durable_database(app_configs: Any, databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """A server that acknowledges what a crash can take back. Asked by `migrate` and `check --database`."""

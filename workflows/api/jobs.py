@@ -20,6 +20,7 @@ from workflows.engine.exceptions import InvalidTimestamp
 from workflows.engine.faults import Fault
 from workflows.intake.submit import MAX_BATCH, Submission, submit_job, submit_jobs
 from workflows.models import History, Job
+from workflows.models.failpoints import failpoint
 
 from .bodies import SUBMISSION, Body
 from .conditional import with_etag
@@ -110,6 +111,7 @@ class JobsView(GenericAPIView[Job]):
         key = request.headers.get("Idempotency-Key")
         submission = submission_of(SUBMIT.read(request))
         submitted = submit_job(submission, submitted_by=request.user, idempotency_key=key)
+        failpoint("submit.committed_before_reply")
         job = submitted.job
         headers = {"Location": request.build_absolute_uri(reverse("api:job", args=[job.pk]))}
         if submitted.created:

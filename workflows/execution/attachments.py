@@ -13,6 +13,7 @@ from django.core.files.base import ContentFile
 
 from workflows.engine.contract import NewDocument
 from workflows.models import Document
+from workflows.models.failpoints import failpoint
 
 
 def stored(job_id: uuid.UUID, documents: Sequence[tuple[str, NewDocument]]) -> list[Document]:
@@ -29,6 +30,7 @@ def stored(job_id: uuid.UUID, documents: Sequence[tuple[str, NewDocument]]) -> l
         )
         row.content.save(row.name, ContentFile(document.content), save=False)
         rows.append(row)
+        failpoint("attach.blob_written")
     return rows
 
 

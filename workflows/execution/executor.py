@@ -15,6 +15,7 @@ from workflows.engine.events import Command, Event, JobStarted, Publish, Record,
 from workflows.engine.state import JobState
 from workflows.messaging.relay import Relay
 from workflows.models import FINISHED, Job, JobStatus, Signal
+from workflows.models.failpoints import failpoint
 from workflows.models.statements import Checkpoint, ClaimedJob, HistoryRow, checkpoint
 
 from .children import full_input
@@ -131,6 +132,7 @@ class JobRun:
     def end_step(self, step: PreparedStep | None, result: StepResult | None) -> None:
         """Take what a step came to, and plan what is to be written."""
         if step is not None and result is not None:
+            failpoint("effect.returned")
             plugin = step.spec.plugin or ""
             _seconds[plugin] = 0.8 * _seconds.get(plugin, 0.0) + 0.2 * (time.monotonic() - self._began)
             self._take(step.task, result)

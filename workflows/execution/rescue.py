@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from workflows.models import History, Job
+from workflows.models.failpoints import failpoint
 
 from .doorbell import ring
 
@@ -30,6 +31,7 @@ class Rescuer:
             return {"rescued": 0}
         with transaction.atomic():
             jobs = list(abandoned.select_for_update(skip_locked=True, of=("self",)).order_by("id")[:BATCH])
+            failpoint("reap.selected")
             Job.objects.filter(pk__in=[job.pk for job in jobs]).update(
                 claimed_by=None, claimed_until=None, history_count=F("history_count") + 1
             )

@@ -12,6 +12,7 @@ from django.utils import timezone
 from workflows.engine.codec import event_to_json
 from workflows.engine.events import Event
 from workflows.models import FINISHED, History, Job, JobStatus, Signal
+from workflows.models.failpoints import failpoint
 
 from .doorbell import ring
 from .exceptions import JobFinished, JobNotFound
@@ -73,6 +74,7 @@ def signal_job(
         history_count=job.history_count,
     )
     transaction.on_commit(partial(ring, job.queue))
+    failpoint("resume.before_commit")
     return job
 
 
@@ -118,3 +120,4 @@ def _write_history(
         from_status=move[0],
         to_status=move[1],
     )
+    failpoint("audit.appended")

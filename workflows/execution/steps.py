@@ -32,6 +32,7 @@ from workflows.engine.exceptions import ExpressionError
 from workflows.engine.jsonvalue import check_json
 from workflows.engine.state import JobState
 from workflows.models import Document, TaskRun, TaskRunStatus
+from workflows.models.failpoints import failpoint
 from workflows.models.statements import ClaimedJob
 from workflows.registry import PluginNotFound, get_plugin
 
@@ -164,6 +165,8 @@ def prepare_step(
         documents=documents,
         read_document=documents.read,
     )
+    # Outside of what the step's own errors are caught by: what fails here is the worker, not the step.
+    failpoint("step.before_effect" if undone is None else "comp.before")
     return PreparedStep(job, task, spec, entry.iteration, value, idempotent, context, plugin)
 
 

@@ -15,6 +15,7 @@ from django.db.models.functions import Now
 
 from workflows.engine.contract import Json
 from workflows.models import Event
+from workflows.models.failpoints import failpoint
 
 HANDLE_AT_ONCE = 20
 """So many events of one transaction are handled right after it; the rest are for the service, within seconds."""
@@ -95,6 +96,7 @@ def keep(arrivals: Sequence[Arrival]) -> list[Kept]:
         # Robust: the events are kept whatever becomes of handling them, and the service handles them again. No partial:
         # Django asks for the name of what failed.
         transaction.on_commit(lambda: _handle(first), robust=True)
+    failpoint("inbox.recorded")
     return [Kept(new[row.pk], True) if row.pk in new else Kept(known[row.source, row.event_id], False) for row in rows]
 
 

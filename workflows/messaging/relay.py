@@ -14,6 +14,7 @@ from django.db.models import Min
 from django.db.models.functions import Now
 
 from workflows.models import Message
+from workflows.models.failpoints import failpoint
 
 from .inbox import Arrival, keep, own_key
 
@@ -38,7 +39,9 @@ class Relay:
             messages = _in_order(list(held.order_by("id")[:BATCH]))
             events = [message for message in messages if not message.destination]
             keep([_arrival(message) for message in events])
+            failpoint("outbox.sent")
             Message.objects.filter(pk__in=[message.pk for message in messages]).update(published_at=Now())
+            failpoint("outbox.marked")
         return {"events": len(events), "commands": len(messages) - len(events)}
 
 
