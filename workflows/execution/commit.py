@@ -33,6 +33,7 @@ from workflows.engine.events import (
 )
 from workflows.engine.state import JobState
 from workflows.models import FINISHED, Document, Job, JobStatus, TaskRunStatus, uuid7
+from workflows.models.failpoints import failpoint
 from workflows.models.statements import Checkpoint, ClaimedJob, HistoryRow, MessageRow, RunRow, checkpoint
 from workflows.models.statements.portable import checkpoint as checkpoint_under_lock
 
@@ -171,6 +172,7 @@ def commit(owner: str | None, step: Step, *, release: bool, refused: Collection[
         # The common case is one statement, which is a transaction of its own.
         return Outcome.WRITTEN if checkpoint(owner, [planned]) else Outcome.GUARDED
     documents = stored(case_of(step.job), step.facts.documents) if step.facts.documents else []
+    asked = False
     try:
         with transaction.atomic():
             written = checkpoint_under_lock(None, [planned]) if owner is None else checkpoint(owner, [planned])
@@ -181,11 +183,14 @@ def commit(owner: str | None, step: Step, *, release: bool, refused: Collection[
             if step.refusals:
                 raise _Undo
             Document.objects.bulk_create(documents)
+            failpoint("ckpt.before_commit")
+            asked = True
     except _Undo:
         discard(documents)
         return Outcome.REFUSED
     except BaseException:
-        discard(documents)
+        if not asked:  # later the commit may stand, though nobody told us so: its rows must not lose their files
+            discard(documents)
         raise
     return Outcome.WRITTEN
 

@@ -11,8 +11,10 @@ from typing import IO
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser
 from django.core.files.base import File
+from django.db import InterfaceError, OperationalError
 
 from workflows.models import Document, Job
+from workflows.models.failpoints import failpoint
 
 from .exceptions import InvalidDocument
 from .file_types import media_type_of
@@ -50,7 +52,10 @@ def store_document(
     # The file first, then the row: there is never a row without its file.
     document.content.save(clean, File(stream), save=False)
     try:
+        failpoint("attach.blob_written")
         document.save(force_insert=True)
+    except (OperationalError, InterfaceError):
+        raise  # the row may stand, though nobody told us so: it must not lose its file
     except BaseException:
         document.content.delete(save=False)
         raise
