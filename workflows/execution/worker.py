@@ -18,7 +18,7 @@ from multiprocessing.util import Finalize
 from pathlib import Path
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections, connection, connections
+from django.db import InterfaceError, OperationalError, close_old_connections, connection, connections
 from django.db.models.functions import Now
 
 from workflows.models import Worker
@@ -93,8 +93,8 @@ class Heartbeat(threading.Thread):
             )
             if kept:
                 self.confirmed = now
-        except DatabaseError:
-            logger.warning("Worker %s cannot reach the database to keep its leases.", self.owner)
+        except Exception:  # whatever it is, the next beat must come: without this thread no lease is kept
+            logger.warning("Worker %s cannot keep its leases.", self.owner, exc_info=True)
             connection.close()
 
     def safe(self) -> bool:
