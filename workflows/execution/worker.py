@@ -163,6 +163,9 @@ class JobWorker:
             logger.warning("Worker %s lost the database: %s", self.name, error)
             self._let_go()
             time.sleep(BREATHER_SECONDS)
+        except Exception:
+            self._let_go()
+            raise
         return self.heartbeat.steps - before
 
     @property
@@ -242,7 +245,9 @@ class JobWorker:
         return not left
 
     def _let_go(self) -> None:
-        """Close every connection. The leases of what was in hand pass, and others go on with it."""
+        """Close every connection. The leases of what was in hand pass, and others go on with it: under the old name
+        the next beats would extend them, too."""
+        self.name = self.heartbeat.owner = worker_name()
         if self._pool is not None:
             self._pool.let_go()
         self._pool, self._suspects = None, []
