@@ -92,6 +92,8 @@ def database(url: str) -> dict[str, object]:
         # No pool: clusters fork. A kept connection is checked before it is used again: a restart is noticed.
         settings.update(CONN_MAX_AGE=60, CONN_HEALTH_CHECKS=True)
         options.setdefault("connect_timeout", 5)
+        # A process that is frozen in the middle of a transaction keeps its locks for a minute, and no longer.
+        options.setdefault("options", "-c idle_in_transaction_session_timeout=60000")
     return settings
 
 
