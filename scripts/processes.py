@@ -52,6 +52,11 @@ class Child:
             )
 
     @property
+    def pid(self) -> int:
+        """Its number, which is that of its session too."""
+        return self._process.pid
+
+    @property
     def has_ended(self) -> bool:
         """True once the process is over. It is not reaped: until then, nobody else can be given its number."""
         if self._process.returncode is not None:
