@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from workflows.models import Definition, Job, JobData, JobStatus, TaskRun, TaskRunStatus
+from workflows.models import Definition, History, Job, JobData, JobStatus, TaskRun, TaskRunStatus
 
 START = datetime(2026, 11, 21, 9, 30, 0, 250000, tzinfo=UTC)
 
@@ -36,3 +36,9 @@ def make_run(job: Job, task: str, sequence: int, **fields: Any) -> TaskRun:
     if fields["status"] != TaskRunStatus.WAITING:
         fields.setdefault("finished_at", START + timedelta(minutes=sequence))
     return TaskRun.objects.create(job=job, task=task, sequence=sequence, **fields)
+
+
+def make_event(job: Job, sequence: int, event: str = "job.submitted", **fields: Any) -> History:
+    """A row of the history, a minute after the one before."""
+    fields.setdefault("at", START + timedelta(minutes=sequence))
+    return History.objects.create(job=job, sequence=sequence, event=event, **fields)

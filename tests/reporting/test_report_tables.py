@@ -13,9 +13,10 @@ from django.test.utils import CaptureQueriesContext
 from departments.models import WorkItem, WorkItemStatus
 from departments.reporting import WORK_ITEMS
 from tests.factories import DepartmentFactory, MembershipFactory, UserFactory
-from tests.reporting.makers import START, make_job
+from tests.reporting.makers import START, make_event, make_job
 from workflows.reporting.exceptions import InvalidFilters, UnknownReport
 from workflows.reporting.filters import Chosen, choose
+from workflows.reporting.history import HISTORY
 from workflows.reporting.jobs import HISTORY_FILTERS, JOB_FILTERS, JOBS
 from workflows.reporting.registry import all_reports, get_report, register
 from workflows.reporting.tables import Report
@@ -108,6 +109,42 @@ def test_a_row_of_work_items_says_what_was_asked_and_decided(operator: Any) -> N
     assert (row["hours"], row["late"], row["comment"], row["reference"]) == (3.0, False, "=fine", "CLM-1")
 
 
+def test_a_row_of_the_history_says_what_happened_when_and_by_whom(operator: Any) -> None:
+    job = make_job(correlation_id="CLM-1")
+    make_event(job, 2, "task.completed", task="verify", iteration=1, actor="ann", data={"outcome": "größer"})
+    make_event(job, 1, from_status="", to_status="NEW")
+    first, second = table(HISTORY, operator)
+    assert (first["job"], first["correlation_id"], first["sequence"]) == (str(job.id), "CLM-1", 1)
+    assert (first["event"], first["to_status"], first["data"]) == ("job.submitted", "NEW", None)
+    assert (second["task"], second["iteration"], second["actor"]) == ("verify", 1, "ann")
+    assert (second["at"], second["data"]) == (START + timedelta(minutes=2), '{"outcome": "größer"}')
+
+
+def test_the_history_of_a_part_of_a_job_is_there_where_the_part_is_named(operator: Any) -> None:
+    part = make_job(fragment="m")
+    make_event(make_job(correlation_id="whole"), 1)
+    make_event(part, 1)
+    assert [row["correlation_id"] for row in table(HISTORY, operator)] == ["whole"]
+    assert [row["job"] for row in table(HISTORY, operator, f"job={part.pk}")] == [str(part.pk)]
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted"),
+    [
+        ("", ["a", "b"]),
+        ("workflow=order", ["b"]),
+        ("status=DONE", ["b"]),
+        ("correlation_id=a", ["a"]),
+        ("created_after=2026-11-22T00:00:00Z", ["b"]),
+        ("created_before=2026-11-22T00:00:00Z", ["a"]),
+    ],
+)
+def test_filters_narrow_the_history_by_its_jobs(query: str, wanted: list[str], operator: Any) -> None:
+    make_event(make_job(correlation_id="a"), 1)
+    make_event(make_job(correlation_id="b", workflow="order", status="DONE", created_at=START + timedelta(days=2)), 1)
+    assert [row["correlation_id"] for row in table(HISTORY, operator, query)] == wanted
+
+
 def test_an_open_item_past_its_time_is_late(operator: Any) -> None:
     make_item(DepartmentFactory(), due_at=START)
     assert [row["late"] for row in table(WORK_ITEMS, operator)] == [True]
@@ -196,12 +233,13 @@ def test_filters_are_said_in_words() -> None:
     assert Chosen().in_words() == "everything"
 
 
-@pytest.mark.parametrize("report", [JOBS, WORK_ITEMS], ids=lambda report: report.name)
+@pytest.mark.parametrize("report", [JOBS, HISTORY, WORK_ITEMS], ids=lambda report: report.name)
 def test_no_row_costs_a_query(report: Report, operator: Any) -> None:
     for count in (1, 20):
         department = DepartmentFactory()
         for _ in range(count):
             job = make_job(submitted_by=UserFactory(), status="PEND")
+            make_event(job, 1)
             make_item(department, job=job, status=WorkItemStatus.CLAIMED, assignee=UserFactory())
         with CaptureQueriesContext(connection) as queries:
             rows = table(report, operator)
@@ -216,8 +254,8 @@ def test_columns_are_as_many_as_cells_and_all_explained() -> None:
 
 
 def test_the_registry_knows_both_reports_and_names_them_when_asked_for_another() -> None:
-    assert {report.name for report in all_reports()} >= {"jobs", "work-items"}
-    with pytest.raises(UnknownReport, match="jobs, work-items"):
+    assert {report.name for report in all_reports()} >= {"history", "jobs", "work-items"}
+    with pytest.raises(UnknownReport, match="history, jobs, work-items"):
         get_report("nothing")
 
 

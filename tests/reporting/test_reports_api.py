@@ -19,7 +19,7 @@ from rest_framework.test import APIClient
 from departments.api.filters import WorkItemFilter
 from departments.models import WorkItem
 from tests.factories import DepartmentFactory, MembershipFactory, UserFactory
-from tests.reporting.makers import make_definition, make_job, make_run
+from tests.reporting.makers import make_definition, make_event, make_job, make_run
 from tests.reporting.xes_rules import faults_of
 from workflows.api.filters import JobFilter
 from workflows.models import Job
@@ -72,7 +72,9 @@ def test_the_history_can_be_had_compressed(client: APIClient) -> None:
 
 
 @time_machine.travel("2026-11-21T10:30:45Z", tick=False)
-@pytest.mark.parametrize("file", ["history.xes", "jobs.xlsx", "jobs.csv", "work-items.xlsx", "work-items.csv"])
+@pytest.mark.parametrize(
+    "file", ["history.xes", "history.csv", "jobs.xlsx", "jobs.csv", "work-items.xlsx", "work-items.csv"]
+)
 def test_the_file_is_named_by_report_and_time(client: APIClient, file: str) -> None:
     name, _, extension = file.partition(".")
     response = client.get(f"/api/v1/reports/{file}")
@@ -113,7 +115,7 @@ def test_an_unknown_filter_is_refused_with_its_name(client: APIClient, file: str
 def test_an_unknown_report_is_not_found_and_the_known_ones_are_named(client: APIClient) -> None:
     response = client.get("/api/v1/reports/salaries.xlsx")
     assert response.status_code == 404
-    assert "jobs, work-items" in response.json()["detail"]
+    assert "history, jobs, work-items" in response.json()["detail"]
 
 
 def test_more_rows_than_a_sheet_holds_are_refused(client: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,11 +136,15 @@ def test_everybody_sees_in_reports_what_they_see_in_lists_and_no_more() -> None:
     asked, other = make_job(correlation_id="asked"), make_job(correlation_id="other")
     for job, department in [(asked, member.departments.get()), (other, DepartmentFactory(code="payment"))]:
         WorkItem.objects.create(job=job, workflow="claim", task="verify", department=department, title="Verify")
+        make_event(job, 1)
     client = APIClient()
     client.force_authenticate(member)
     history = body(client.get("/api/v1/reports/history.xes"))
     jobs = body(client.get("/api/v1/reports/jobs.csv"))
     items = body(client.get("/api/v1/reports/work-items.csv"))
+    events = body(client.get("/api/v1/reports/history.csv"))
+    assert b"asked" in events
+    assert b"other" not in events
     assert b"asked" in history
     assert b"other" not in history
     assert b"asked" in jobs

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from .exceptions import UnknownReport
+from .history import HISTORY
 from .jobs import JOBS
 from .tables import Report
 
-_reports: dict[str, Report] = {JOBS.name: JOBS}
+_reports: dict[str, Report] = {report.name: report for report in (JOBS, HISTORY)}
 
 
 def register(report: Report) -> None:
