@@ -10,7 +10,8 @@ LOG    ?=
 PARTS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test properties check lock bench bench-peers profile bench-engine bench-map bench-priority bench-sqlite real-log clean
+.PHONY: help run test properties check lock bench bench-peers profile bench-engine bench-map bench-priority bench-sqlite real-log clean \
+        bench-submit bench-resume bench-size bench-fire bench-exports
 
 help: ## Say what there is
 	@echo "make run                 start the server with its examples; Ctrl-C stops all of it"
@@ -24,6 +25,11 @@ help: ## Say what there is
 	@echo "make bench-priority      100,000 jobs of mixed priority: who is claimed when, and who waits how long"
 	@echo "make bench-map           measure a map of 10,000 items: its rate, and the memory of the workers"
 	@echo "make bench-sqlite        steps and submissions a second on SQLite, beside a loop written by hand"
+	@echo "make bench-submit        submissions against a bare INSERT and a bare view"
+	@echo "make bench-resume        waking, answering and resuming against a hand-written loop; what a parked job costs"
+	@echo "make bench-size          the same with a million finished jobs as with none (ARGS='--rows 10000000')"
+	@echo "make bench-fire          the same with workers killed, plugins that raise, sleep, or answer 1 MB"
+	@echo "make bench-exports       memory and rate of the history and a report of a million rows"
 	@echo "make real-log LOG=path   replay an XES log of a real office, and compare what comes out"
 	@echo "make lock                compile requirements*.in into the pinned files"
 	@echo "make clean               remove what was built (not your data in var/)"
@@ -79,6 +85,21 @@ bench-map: $(VENV)/.installed-dev
 
 bench-sqlite: $(VENV)/.installed-dev
 	@$(PY) -m benchmarks.sqlite $(ARGS)
+
+bench-submit: $(VENV)/.installed-dev
+	@$(PY) -m benchmarks.submitting $(ARGS)
+
+bench-resume: $(VENV)/.installed-dev
+	@$(PY) -m benchmarks.resuming $(ARGS)
+
+bench-size: $(VENV)/.installed-dev
+	@$(PY) -m benchmarks.size $(ARGS)
+
+bench-fire: $(VENV)/.installed-dev
+	@$(PY) -m benchmarks.under_fire $(ARGS)
+
+bench-exports: $(VENV)/.installed-dev
+	@$(PY) -m benchmarks.exports $(ARGS)
 
 real-log: $(VENV)/.installed-dev
 	@test -n "$(LOG)" || { echo "Say which log: make real-log LOG=path/to/log.xes.gz"; exit 1; }

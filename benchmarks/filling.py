@@ -62,7 +62,7 @@ def fill(server: Server, pattern: UUID, copies: int, kind: str, *, bare: bool = 
     """Copy a job, `copies` times, over the year that ended yesterday; bytes on disk of all copies. `kind` tells the
     copies of one pattern from those of others. `bare` copies the job and its data alone.
 
-    The pattern refers to no row but its job's. Raises Unfit where the disk is too small, by what the first portion took.
+    The pattern refers to no row but its job's. Raises Unfit where the disk is too small, by the first portion.
     """
     from django.db import connection
 
@@ -151,7 +151,7 @@ def _expressions(model: Any, job_column: str) -> dict[str, str]:
             made[column] = f"bench_id('{model._meta.model_name}' || %(kind)s, n, %(every)s::interval)"
         elif isinstance(field, DateTimeField):
             # As long before yesterday as the id says.
-            made[column] = f'p."{column}" - interval \'1 day\' - n * %(every)s::interval'
+            made[column] = f"p.\"{column}\" - interval '1 day' - n * %(every)s::interval"
         elif column in ("correlation_id", "reference"):
             made[column] = "%(kind)s || '-' || n"
         else:

@@ -24,7 +24,9 @@ from .run import _leave, say, set_up_django
 Measure = Callable[[Server, argparse.Namespace, Path], list[Figure]]
 
 
-def run(name: str, title: str, rounds: int, add_options: Callable[[argparse.ArgumentParser], None], act: Measure) -> int:
+def run(
+    name: str, title: str, rounds: int, add_options: Callable[[argparse.ArgumentParser], None], act: Measure
+) -> int:
     """Measure, print, and keep the figures under benchmarks/results/; 1 where it could not be measured.
 
     `rounds` is the default of `--rounds`.

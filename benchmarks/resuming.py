@@ -62,9 +62,7 @@ def measure(server: Server, options: argparse.Namespace, folder: Path) -> list[F
 # ---- latency --------------------------------------------------------------------------------------------------------
 
 
-def latencies(
-    server: Server, options: argparse.Namespace, folder: Path, user: Any, state: Any
-) -> list[Figure]:
+def latencies(server: Server, options: argparse.Namespace, folder: Path, user: Any, state: Any) -> list[Figure]:
     """Submit to the third step durable, and answer to finished, of both, in turns."""
     import psycopg
 

@@ -77,8 +77,8 @@ def measure(server: Server, options: argparse.Namespace, folder: Path) -> list[F
                 runs[fault, mode].append(one)
                 clean = runs["clean", mode][-1]
                 say(
-                    f"round {number}, {MODES[mode]}, {fault}: {one.rate:,.0f} steps/s, ratio {one.rate / clean.rate:.2f};"
-                    f" {one.seconds:.1f} s to the last; {one.kills} kills, {one.repeated} effects repeated; all is right"
+                    f"round {number}, {MODES[mode]}, {fault}: {one.rate:,.0f}/s, {one.rate / clean.rate:.2f} of clean;"
+                    f" {one.seconds:.1f} s to the last; {one.kills} kills, {one.repeated} effects repeated; all right"
                 )
     figures = []
     for mode in options.modes:
@@ -230,7 +230,9 @@ def verify(name: str) -> None:
         if said.returncode == 0:
             return
         if time.monotonic() > deadline:
-            found = [check for check in json.loads(said.stdout)["checks"] if check["count"]] if said.stdout else said.stderr
+            found = (
+                [check for check in json.loads(said.stdout)["checks"] if check["count"]] if said.stdout else said.stderr
+            )
             raise RuntimeError(f"{name}: verify found {found}")
         time.sleep(1)
 

@@ -74,7 +74,9 @@ def _client(port: int, message: bytes, requests: int, faults: list[str]) -> None
                 if not head.startswith(b"HTTP/1.1 201"):
                     raise RuntimeError(f"{head[:200]!r} {rest[:300]!r}")
                 length = next(
-                    int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")
+                    int(line.split(b":")[1])
+                    for line in head.split(b"\r\n")
+                    if line.lower().startswith(b"content-length")
                 )
                 while len(rest) < length:
                     rest += _received(connection)
