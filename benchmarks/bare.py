@@ -33,7 +33,7 @@ def insert(given: Any) -> uuid.UUID:
 
     key = uuid7()
     now = datetime.now(UTC)
-    row = [key, "bench", 1, "NEW", 50, "default", now, now, "", now, json.dumps(given)]
+    row: list[Any] = [key, "bench", 1, "NEW", 50, "default", now, now, "", now, json.dumps(given)]
     with connection.cursor() as cursor:
         cursor.execute(INSERT, row)
     return key

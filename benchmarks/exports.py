@@ -66,9 +66,8 @@ def measure(server: Server, options: argparse.Namespace, folder: Path) -> list[F
             if one["rows"] not in (expected, None):
                 raise RuntimeError(f"{name} has {one['rows']} of {expected} rows.")
             taken.append(one)
-            say(
-                f"{name}: {expected:,} rows, {one['bytes'] / 2**20:,.1f} MiB, {one['seconds']:.1f} s, {one['peak']:.0f} MB"
-            )
+            megabytes = one["bytes"] / 1e6
+            say(f"{name}: {expected:,} rows, {megabytes:,.1f} MB, {one['seconds']:.1f} s, peak {one['peak']:.0f} MB")
         at = f"{name}, {expected:,} rows"
         figures.append(amount(f"{at}: rate", [expected / one["seconds"] for one in taken], "rows/s", None, "more"))
         figures.append(amount(f"{at}: to the first byte", [one["first"] for one in taken], "s"))
@@ -99,7 +98,7 @@ def read(name: str) -> None:
     client = Client()
     client.force_login(get_user_model().objects.get(username="bench"))
     began = time.perf_counter()
-    answer = client.get(f"/api/v1/reports/{name}", headers={"host": "localhost"})
+    answer: Any = client.get(f"/api/v1/reports/{name}", headers={"host": "localhost"})
     if answer.status_code != 200:
         raise RuntimeError(f"{answer.status_code}: {answer.content[:500]!r}")
     mark = b"<event>" if name.endswith(".xes") else b"\r\n"

@@ -63,7 +63,7 @@ def main(url: str) -> None:
     """One process of the loop."""
     state = sys.stdin.readline()
     ended = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+    threading.Thread(target=_wait_for_end, args=(ended,), daemon=True).start()
     with (
         psycopg.connect(url, autocommit=True) as listener,
         psycopg.connect(url, autocommit=True) as connection,
@@ -77,6 +77,11 @@ def main(url: str) -> None:
                 pass
             for _ in listener.notifies(timeout=POLL_SECONDS, stop_after=1):
                 pass
+
+
+def _wait_for_end(ended: threading.Event) -> None:
+    sys.stdin.read()
+    ended.set()
 
 
 if __name__ == "__main__":
