@@ -138,6 +138,8 @@ WORKFLOW_VALUE_MAX_BYTES = whole_number("WORKFLOW_VALUE_MAX_BYTES", 256 * 1024, 
 """The largest input, step output or answer, as JSON text."""
 WORKFLOW_MAP_MAX_BYTES = whole_number("WORKFLOW_MAP_MAX_BYTES", 4 * 2**20, least=1024, most=2**26)
 """The outputs of all items of a map together, as JSON text."""
+WORKFLOW_ARCHIVE_AFTER_DAYS = whole_number("WORKFLOW_ARCHIVE_AFTER_DAYS", 30, least=0, most=36500)
+"""Days after its end that a job is moved to the archive; 0: never."""
 WORKFLOW_HTTP_ALLOW = env.list("WORKFLOW_HTTP_ALLOW", default=[])
 """Inner services that `http` tasks may call: hosts (`*.inner.example`), addresses, networks, with a port or not."""
 WORKFLOW_EVENT_TTL_MAX_SECONDS = whole_number("WORKFLOW_EVENT_TTL_MAX_SECONDS", 30 * 86400, least=1, most=366 * 86400)

@@ -10,8 +10,9 @@ class DepartmentsConfig(AppConfig):
     verbose_name = "Departments"
 
     def ready(self) -> None:
-        from departments import explaining, invariants, parking, reporting
+        from departments import archiving, explaining, invariants, parking, reporting
 
+        archiving.register()
         explaining.register()
         invariants.register()
         parking.register()

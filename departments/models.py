@@ -94,7 +94,7 @@ class WorkItem(models.Model):
         EXTERNAL = "external", "Answer of a system"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    job = models.ForeignKey(Job, on_delete=models.PROTECT, related_name="work_items")
+    job = models.ForeignKey(Job, on_delete=models.DO_NOTHING, db_constraint=False, related_name="work_items")
     workflow = models.CharField(max_length=100)
     reference = models.CharField(max_length=200, blank=True, help_text="The job's correlation id.")
     task = models.CharField(max_length=100)
@@ -197,7 +197,7 @@ class DepartmentResponse(models.Model):
         JSON = "json", "JSON"
         XML = "xml", "XML"
 
-    job = models.ForeignKey(Job, on_delete=models.PROTECT, related_name="responses")
+    job = models.ForeignKey(Job, on_delete=models.DO_NOTHING, db_constraint=False, related_name="responses")
     work_item = models.ForeignKey(
         WorkItem,
         null=True,

@@ -1,5 +1,6 @@
 """What is remembered. One module a subject; import from here."""
 
+from .archive import ArchivedJob, Companion, Retention, RetentionRun, find_job, register_companion
 from .calendars import Calendar
 from .children import ChildGroup, ChildGroupData
 from .dead_letters import BulkRepair, BulkRepairItem, DeadLetter
@@ -7,7 +8,7 @@ from .definitions import Definition, Draft, Retirement
 from .documents import Document
 from .events import Event, EventSchema, EventWaiter, Subscription, SubscriptionRun
 from .history import History
-from .ids import uuid7
+from .ids import least_uuid7, uuid7
 from .jobs import CLAIMABLE, FINISHED, IdempotencyKey, Job, JobData, JobStatus
 from .limits import Limit, Slot, Suspension
 from .messages import Message, Signal
@@ -22,12 +23,14 @@ __all__ = [
     "CLAIMABLE",
     "FINISHED",
     "ApiToken",
+    "ArchivedJob",
     "Backfill",
     "BulkRepair",
     "BulkRepairItem",
     "Calendar",
     "ChildGroup",
     "ChildGroupData",
+    "Companion",
     "DeadLetter",
     "Definition",
     "Document",
@@ -43,6 +46,8 @@ __all__ = [
     "Limit",
     "Message",
     "PluginRegistration",
+    "Retention",
+    "RetentionRun",
     "Retirement",
     "Schedule",
     "ScheduleRun",
@@ -56,5 +61,8 @@ __all__ = [
     "TaskRunStatus",
     "WaitStatistic",
     "Worker",
+    "find_job",
+    "least_uuid7",
+    "register_companion",
     "uuid7",
 ]

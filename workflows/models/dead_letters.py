@@ -23,7 +23,7 @@ class DeadLetter(models.Model):
         MIGRATED = "migrated", "Moved to another version"
         CANCELLED = "cancelled", "Cancelled"
 
-    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="dead_letters")
+    job = models.ForeignKey(Job, on_delete=models.DO_NOTHING, db_constraint=False, related_name="dead_letters")
     workflow = models.CharField(max_length=100)
     version = models.PositiveIntegerField()
     task = models.CharField(max_length=120, blank=True)
@@ -98,7 +98,7 @@ class BulkRepairItem(models.Model):
         REFUSED = "refused", "Refused"
 
     bulk = models.ForeignKey(BulkRepair, on_delete=models.CASCADE, related_name="items", db_index=False)
-    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="+", db_index=False)
+    job = models.ForeignKey(Job, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+", db_index=False)
     verdict = models.CharField(max_length=7, choices=Verdict.choices, default=Verdict.WAITING)
     detail = models.CharField(max_length=500, blank=True)
     at = models.DateTimeField(null=True, blank=True)

@@ -20,7 +20,9 @@ class Document(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    job = models.ForeignKey(Job, null=True, blank=True, on_delete=models.PROTECT, related_name="documents")
+    job = models.ForeignKey(
+        Job, null=True, blank=True, on_delete=models.DO_NOTHING, db_constraint=False, related_name="documents"
+    )
     task = models.CharField(max_length=100, blank=True, help_text="The task that made it; empty when it was sent in.")
     name = models.CharField(max_length=255)
     media_type = models.CharField(max_length=150)

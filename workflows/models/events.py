@@ -73,7 +73,9 @@ class EventWaiter(models.Model):
     waiters (`Event.handled_at`), the waiter for events that came before it (`looked_at`).
     """
 
-    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="event_waiters", db_index=False)
+    job = models.ForeignKey(
+        Job, on_delete=models.DO_NOTHING, db_constraint=False, related_name="event_waiters", db_index=False
+    )
     task = models.CharField(max_length=100)
     iteration = models.PositiveIntegerField(default=1)
     attempt = models.PositiveIntegerField(default=1)
@@ -172,7 +174,7 @@ class SubscriptionRun(models.Model):
 
     event = models.ForeignKey(Event, on_delete=models.PROTECT, related_name="runs", db_index=False)
     subscription = models.CharField(max_length=100)
-    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="subscription_runs")
+    job = models.ForeignKey(Job, on_delete=models.DO_NOTHING, db_constraint=False, related_name="subscription_runs")
     at = models.DateTimeField(default=timezone.now)
 
     class Meta:

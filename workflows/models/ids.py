@@ -3,6 +3,7 @@
 import os
 import time
 import uuid
+from datetime import datetime
 
 
 def uuid7() -> uuid.UUID:
@@ -13,3 +14,8 @@ def uuid7() -> uuid.UUID:
     random_bits = int.from_bytes(os.urandom(8), "big") >> 2
     value = (milliseconds & 0xFFFF_FFFF_FFFF) << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | random_bits
     return uuid.UUID(int=value)
+
+
+def least_uuid7(moment: datetime) -> uuid.UUID:
+    """Below every UUIDv7 that is made at this moment or later, and above all that were made a millisecond before."""
+    return uuid.UUID(int=int(moment.timestamp() * 1000) << 80)

@@ -121,6 +121,10 @@ class Job(ConcurrentTransitionMixin, models.Model):
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 
+    archive: Any = None
+    """Of a job that was read back from the archive: the row there."""
+    archived_at: datetime | None = None
+
     objects = JobQuerySet.as_manager()
 
     class Meta:
@@ -293,7 +297,7 @@ class IdempotencyKey(models.Model):
     key = models.CharField(max_length=255)
     fingerprint = models.CharField(max_length=64, help_text="SHA-256 of the canonical JSON of the request.")
     request = models.JSONField()
-    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="+")
+    job = models.ForeignKey(Job, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+")
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

@@ -97,7 +97,9 @@ class ScheduleRun(models.Model):
     schedule = models.ForeignKey(Schedule, on_delete=models.CASCADE, related_name="runs", db_index=False)
     due_at = models.DateTimeField()
     result = models.CharField(max_length=8, choices=Result.choices)
-    job = models.ForeignKey(Job, null=True, blank=True, on_delete=models.SET_NULL, related_name="schedule_runs")
+    job = models.ForeignKey(
+        Job, null=True, blank=True, on_delete=models.DO_NOTHING, db_constraint=False, related_name="schedule_runs"
+    )
     backfill = models.ForeignKey(Backfill, null=True, blank=True, on_delete=models.CASCADE, related_name="runs")
     error = models.TextField(blank=True)
     at = models.DateTimeField(default=timezone.now)
