@@ -12,6 +12,7 @@ from .policy import CONFIGURATORS, OPERATORS
 OPERATOR_PERMISSIONS = (
     "operate_job",
     "view_job",
+    "view_archivedjob",
     "view_history",
     "view_taskrun",
     "view_definition",
@@ -19,6 +20,7 @@ OPERATOR_PERMISSIONS = (
     "view_message",
 )
 CONFIGURED = (
+    "retention",
     "definition",
     "draft",
     "pluginregistration",

@@ -13,10 +13,12 @@ from django.db.models.functions import Now
 from workflows.messaging.relay import Relay
 from workflows.models import ServiceRun
 
+from .archiver import Archiver
 from .events import Waiters
 from .lateness import Lateness
 from .prune import Pruner
 from .rescue import Rescuer
+from .retention import Retainer
 from .settling import Settler
 from .slots import Limits
 from .timers import Timers
@@ -36,7 +38,7 @@ class Service(Protocol):
 EVERYWHERE: list[Service] = [Timers(), Rescuer(), Relay(), Waiters(), Settler()]
 """Services that every worker runs: they take rows as workers take jobs, so any number at once does no harm."""
 
-ONCE: list[Service] = [Pruner(), Lateness(), Limits()]
+ONCE: list[Service] = [Pruner(), Lateness(), Limits(), Archiver(), Retainer()]
 """Services of which one run at a time is enough: a row says when each is due, and who moves it first runs it."""
 
 
