@@ -20,10 +20,10 @@ from django.utils import timezone
 from workflows.engine.events import Responded
 from workflows.engine.faults import Fault
 from workflows.engine.state import JobState, Waiting
-from workflows.execution.exceptions import JobFinished, JobNotFound
+from workflows.execution.exceptions import JobArchived, JobFinished, JobNotFound
 from workflows.execution.respond import add_history, lock_job, signal_job
-from workflows.models import FINISHED, Job, JobData
-from workflows.policy import visible_jobs
+from workflows.models import FINISHED, Job, JobData, find_job
+from workflows.policy import visible_archived_jobs, visible_jobs
 
 from . import answers, quorum
 from .constraints import barred_from
@@ -209,6 +209,8 @@ def respond_external(
     """
     try:
         job = lock_job(job_id)
+    except JobArchived:
+        job = find_job(job_id)  # it takes no answer, but a repeated one is known, and who may answer is told why
     except JobNotFound:
         raise NotVisible("There is no such job.") from None
     item = _named().filter(job=job, task=task).order_by("-iteration", "-id").first()
@@ -249,7 +251,8 @@ def _require_responder(person: Standing, job: Job, item: WorkItem | None) -> Non
         return
     if person.is_superuser or person.is_operator or person.responds_any:
         return
-    if visible_jobs(person.user).filter(pk=job.pk).exists():
+    seen = visible_jobs(person.user) if job.archive is None else visible_archived_jobs(person.user)
+    if seen.filter(pk=job.pk).exists():
         who = f"members of {item.department}" if item is not None and item.department else "operators"
         raise NotAllowed(f"Only {who} and systems that may answer every task can answer this one.")
     raise NotVisible("There is no such job.")
@@ -302,11 +305,17 @@ def _enter(item_id: UUID, user: Any, verb: str, version: int | None) -> WorkItem
     job_id = WorkItem.objects.filter(pk=item_id).values_list("job_id", flat=True).first()
     if job_id is None:
         raise NotVisible
-    lock_job(job_id)
+    archived = None
+    try:
+        lock_job(job_id)
+    except JobArchived as error:
+        archived = error
     item = read_item(item_id)
     answer = judge(standing_now(user), item, verb)
     if not answer:
         raise _refusal(item, answer)
+    if archived is not None:
+        raise ItemConflict(item, str(archived), "job_archived")
     if version is not None and not _is_seen(item, version):
         raise VersionMismatch(item, version)
     return item

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from import_export import fields, resources
 from import_export.widgets import ForeignKeyWidget
 
-from workflows.admin.forms import TableAdmin
+from workflows.admin.forms import JobLink, TableAdmin
 from workflows.models import Calendar
 from workflows.reporting.admin_actions import export_actions
 
@@ -102,7 +102,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):
 
 
 @admin.register(WorkItem)
-class WorkItemAdmin(ReadOnlyAdmin):
+class WorkItemAdmin(JobLink, ReadOnlyAdmin):
     """What departments were asked."""
 
     list_display = (
@@ -121,17 +121,20 @@ class WorkItemAdmin(ReadOnlyAdmin):
     list_filter = ("status", "kind", "department", "workflow")
     list_select_related = ("department", "assignee", "decided_by")
     search_fields = ("=id", "=job__id", "=reference", "title")
-    raw_id_fields = ("job",)
+    exclude = ("job",)
+    readonly_fields = ("job_link",)
     actions = export_actions("work-items")
 
 
 @admin.register(DepartmentResponse)
-class DepartmentResponseAdmin(ReadOnlyAdmin):
+class DepartmentResponseAdmin(JobLink, ReadOnlyAdmin):
     """The async data table: answers as they were received."""
 
-    list_display = ("task", "status", "format", "response_id", "received_by", "received_at", "job")
+    list_display = ("task", "status", "format", "response_id", "received_by", "received_at", "job_link")
     list_filter = ("format", "work_item__department")
-    list_select_related = ("received_by", "job")
+    list_select_related = ("received_by",)
+    exclude = ("job",)
+    readonly_fields = ("job_link",)
     search_fields = ("=job__id", "=response_id", "=task")
 
 

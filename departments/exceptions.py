@@ -42,8 +42,8 @@ class ItemConflict(DepartmentsError):
 
     `code` is one of `decided`, `withdrawn`, `skipped`, `claimed` (by another), `not_claimed`, `external` (only a system
     answers it), `not_waiting` (the task waits for no answer), `human` (only a person's decision answers it),
-    `response_id_taken`, `job_finished`, `quorum` (several decide it, nobody holds it), `voted` (this person has).
-    `item` is None where the task has none.
+    `response_id_taken`, `job_finished`, `job_archived`, `quorum` (several decide it, nobody holds it), `voted` (this
+    person has). `item` is None where the task has none.
     """
 
     code = "conflict"

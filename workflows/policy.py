@@ -16,9 +16,9 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib.auth.models import Permission
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from .models import Document, Event, Job
+from .models import ArchivedJob, Document, Event, Job
 
 OPERATORS = "operators"
 CONFIGURATORS = "configurators"
@@ -40,26 +40,37 @@ _visibility: list[Callable[[Any], Q]] = []
 
 
 def register_job_visibility(rule: Callable[[Any], Q]) -> None:
-    """Let `rule(user)` add jobs that a user may see. Its condition must not join: use a subquery, `Q(pk__in=…)`."""
+    """Let `rule(user)` add jobs that a user may see. Its condition must not join: use a subquery, `Q(pk__in=…)`. It is
+    asked of the archived jobs too, so it must be about the id alone."""
     if rule not in _visibility:
         _visibility.append(rule)
 
 
 def visible_jobs(user: Any) -> QuerySet[Job]:
-    """The jobs that a user may see."""
+    """The jobs that a user may see. Those in the archive are not among them."""
+    return _visible(Job.objects.all(), user)
+
+
+def visible_archived_jobs(user: Any) -> QuerySet[ArchivedJob]:
+    """The archived jobs that a user may see: by the same rules as the others. Their documents are not read yet."""
+    return _visible(ArchivedJob.objects.defer("document"), user)
+
+
+def _visible(jobs: QuerySet[Any], user: Any) -> QuerySet[Any]:
     if not user.is_active:
-        return Job.objects.none()
+        return jobs.none()
     if may_operate(user):
-        return Job.objects.all()
+        return jobs
     condition = Q(submitted_by_id=user.pk)
     for rule in _visibility:
         # A child has the submitter of its parent. Who sees the parent for another reason sees the child for that one.
         shown = rule(user)
         condition |= shown
         for _ in range(GENERATIONS):
-            shown = Q(parent_id__isnull=False, parent_id__in=Job.objects.filter(shown).values("pk"))
+            parents = jobs.model._default_manager.filter(shown).values("pk")
+            shown = Q(parent_id__isnull=False, parent_id__in=parents)
             condition |= shown
-    return Job.objects.filter(condition)
+    return jobs.filter(condition)
 
 
 def visible_documents(user: Any) -> QuerySet[Document]:
@@ -68,7 +79,8 @@ def visible_documents(user: Any) -> QuerySet[Document]:
         return Document.objects.none()
     if may_operate(user):
         return Document.objects.all()
-    return Document.objects.filter(Q(uploaded_by_id=user.pk) | Q(job__in=visible_jobs(user)))
+    archived = Exists(visible_archived_jobs(user).filter(pk=OuterRef("job_id")))
+    return Document.objects.filter(Q(uploaded_by_id=user.pk) | Q(job__in=visible_jobs(user)) | archived)
 
 
 def visible_events(user: Any) -> QuerySet[Event]:

@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.db.models import Exists, OuterRef, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.utils import timezone
 
@@ -16,7 +18,7 @@ from departments.models import Department, WorkItem, WorkItemStatus
 from departments.policy import verdict
 from workflows.execution.definitions import get_definition
 from workflows.execution.exceptions import DefinitionNotFound
-from workflows.models import Document
+from workflows.models import ArchivedJob, Document, Job
 
 from . import bands, changes, listing
 from .choice import Choice
@@ -159,20 +161,24 @@ class Screen:
 
     # ---- one item -----------------------------------------------------------------------------------------------
 
-    def find(self, item_id: UUID) -> WorkItem:
+    def find(self, item_id: UUID) -> Any:
         """The item, with all that is said about it. NotVisible where there is none, or not for this person."""
-        item = WorkItem.objects.select_related("department", "assignee", "decided_by", "job").filter(pk=item_id).first()
+        named = WorkItem.objects.select_related("department", "assignee", "decided_by")
+        # The item stays when its job is archived: it is in one of the two tables.
+        jobs, archived = (model.objects.filter(pk=OuterRef("job_id")) for model in (Job, ArchivedJob))
+        versions = Coalesce(Subquery(jobs.values("version")), Subquery(archived.values("version")))
+        item = named.annotate(job_version=versions, job_archived=Exists(archived)).filter(pk=item_id).first()
         if item is None or not verdict(self.user, item, "view"):
             raise NotVisible
         return item
 
-    def pane(self, item: WorkItem, typed: Typed | None = None, notice: Notice | None = None) -> dict[str, Any]:
+    def pane(self, item: Any, typed: Typed | None = None, notice: Notice | None = None) -> dict[str, Any]:
         """One item as its pane shows it."""
         typed = typed or Typed()
         decide = verdict(self.user, item, "complete")
         claim, release = verdict(self.user, item, "claim"), verdict(self.user, item, "release")
         fields = typed.fields if typed.fields is not None else fields_of(item.form)
-        lines, cut = timeline_of(item.job_id, self.now)
+        lines, cut = timeline_of(item.job_id, self.now, archived=item.job_archived)
         buttons = outcomes_of(item) if item.is_active else []
         return {
             "choice": self.choice,
@@ -221,13 +227,13 @@ def ended_sentence(item: WorkItem, now: datetime) -> str:
     return f"This was {item.get_status_display().lower()}{when}{reason}"
 
 
-def _why(item: WorkItem) -> str:
+def _why(item: Any) -> str:
     """Why this item is with this department: the most common question of all."""
     try:
-        title = get_definition(item.workflow, item.job.version).title or words(item.workflow)
+        title = get_definition(item.workflow, item.job_version).title or words(item.workflow)
     except DefinitionNotFound:
         title = words(item.workflow)
-    version = f" (version {item.job.version})" if item.job.version else ""
+    version = f" (version {item.job_version})" if item.job_version else ""
     round_ = f" For the {ordinal(item.iteration)} time." if item.iteration > 1 else ""
     return f"{title}{version} has reached the step {words(item.task)}.{round_}"
 

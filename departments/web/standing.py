@@ -14,7 +14,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from departments.exceptions import NotVisible
-from workflows.models import Job
+from workflows.models import find_job
 from workflows.operations.explain import Reason, why
 
 from .doors import fragment_of, signed_in
@@ -30,7 +30,7 @@ def item_why(request: HttpRequest, item_id: UUID) -> HttpResponse:
         item = Screen(request).find(item_id)
     except NotVisible:
         raise Http404("There is no such item.") from None
-    job = Job.objects.select_related("data").get(pk=item.job_id)
+    job = find_job(item.job_id)
     context = {"item": item, "reasons": [_shown(reason) for reason in why(job)]}
     return render(request, "inbox/_why.html" if fragment_of(request) == "job-why" else "inbox/why.html", context)
 

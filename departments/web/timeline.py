@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from workflows.models import History
+from workflows.models import ArchivedJob, History
 
 from .bands import exactly, shortly
 from .presentation import past, tone_of, words
@@ -32,8 +32,11 @@ class Entry:
     round: int | None
 
 
-def timeline_of(job_id: Any, now: datetime) -> tuple[list[Entry], bool]:
+def timeline_of(job_id: Any, now: datetime, *, archived: bool = False) -> tuple[list[Entry], bool]:
     """The last entries of a job's history, oldest first, and whether earlier ones were left out. One query."""
+    if archived:
+        history = ArchivedJob.objects.get(pk=job_id).history()
+        return entries(history[-ENTRIES_MAX:], now), len(history) > ENTRIES_MAX
     rows = list(
         History.objects.filter(job_id=job_id)
         .only("sequence", "at", "event", "task", "iteration", "actor", "data", "to_status", "job_id")

@@ -29,6 +29,7 @@ JOBS = "/api/v1/jobs/"
 FIELDS = {
     *("id", "workflow", "version", "status", "outcome", "priority", "input", "output", "error", "waiting_for", "tasks"),
     *("correlation_id", "parent", "run_at", "due_at", "due_paused_at", "created_at", "started_at", "finished_at"),
+    "archived_at",
 }
 
 

@@ -19,7 +19,7 @@ from workflows import policy
 from workflows.intake.documents import open_document, store_document
 from workflows.models import Document
 
-from .jobs import visible_job
+from .jobs import readable_job
 from .pagination import KeysetPagination
 from .parsers import BoundedMultiPartParser
 from .problems import Problem
@@ -78,7 +78,7 @@ class JobDocumentsView(GenericAPIView[Document]):
     queryset = Document.objects.none()
 
     def get_queryset(self) -> QuerySet[Document]:
-        return Document.objects.filter(job=visible_job(self.request, self.kwargs["job_id"]))
+        return Document.objects.filter(job=readable_job(self.request, self.kwargs["job_id"]).pk)
 
     @extend_schema(operation_id="jobs_documents", responses={200: DocumentSerializer(many=True), **problems(400, 404)})
     def get(self, request: Request, job_id: uuid.UUID) -> Response:

@@ -24,10 +24,10 @@ from workflows.intake import cloudevents
 from workflows.intake.events import MAX_BATCH, receive_event, receive_events, retry_event
 from workflows.intake.exceptions import InvalidSubmission
 from workflows.intake.submit import submit_job
-from workflows.models import Event, EventWaiter, Job, SubscriptionRun
+from workflows.models import Event, EventWaiter, SubscriptionRun
 
 from .filters import BOOLEANS, MomentFilter
-from .jobs import SUBMIT, full_job, submission_of
+from .jobs import SUBMIT, submission_of, submitted_job
 from .pagination import KeysetPagination
 from .parsers import StrictJSONParser
 from .problems import Problem, invalid
@@ -252,7 +252,7 @@ class EventsView(GenericAPIView[Event]):
             for told in problem.errors or ():
                 told["pointer"] = f"/data{told['pointer']}"
             raise
-        job = full_job(submitted.job.pk, Job.objects.all())
+        job = submitted_job(submitted)
         headers = {"Location": request.build_absolute_uri(reverse("api:job", args=[job.pk]))}
         if not submitted.created:
             headers["Idempotent-Replayed"] = "true"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from django.db.models import QuerySet
@@ -18,7 +19,7 @@ from workflows import policy
 from workflows.engine.durations import parse_timestamp
 from workflows.engine.exceptions import InvalidTimestamp
 from workflows.engine.faults import Fault
-from workflows.intake.submit import MAX_BATCH, Submission, submit_job, submit_jobs
+from workflows.intake.submit import MAX_BATCH, Submission, Submitted, submit_job, submit_jobs
 from workflows.models import History, Job
 from workflows.models.failpoints import failpoint
 
@@ -68,12 +69,24 @@ def full_job(job_id: uuid.UUID, jobs: QuerySet[Job]) -> Job:
     return job
 
 
-def visible_job(request: Request, job_id: uuid.UUID) -> Job:
-    """The job, where the caller may see it; a foreign one and an absent one are the same 404."""
+def readable_job(request: Request, job_id: uuid.UUID) -> Job:
+    """The job, where the caller may see it; one from the archive has its `archive`. A foreign one and an absent one are
+    the same 404."""
     job = policy.visible_jobs(request.user).filter(pk=job_id).first()
-    if job is None:
+    return archived_job(request, job_id) if job is None else job
+
+
+def archived_job(request: Request, job_id: uuid.UUID) -> Job:
+    """The job out of the archive, where the caller may see it. Http404 otherwise."""
+    archived = policy.visible_archived_jobs(request.user).defer(None).filter(pk=job_id).first()
+    if archived is None:
         raise Http404
-    return job
+    return archived.as_job()
+
+
+def submitted_job(submitted: Submitted) -> Job:
+    """The job of a submission with all that its page shows; a repeated one may name a job that is archived by now."""
+    return submitted.job if submitted.job.archive is not None else full_job(submitted.job.pk, Job.objects.all())
 
 
 class JobsView(GenericAPIView[Job]):
@@ -86,15 +99,17 @@ class JobsView(GenericAPIView[Job]):
     queryset = Job.objects.none()
 
     def get_queryset(self) -> QuerySet[Job]:
-        jobs = policy.visible_jobs(self.request.user)
+        archived = self.request.query_params.get("archived") == "true"
+        see: Callable[[Any], QuerySet[Any]] = policy.visible_archived_jobs if archived else policy.visible_jobs
+        jobs = see(self.request.user)
         return jobs if "parent" in self.request.query_params else jobs.filter(fragment="")
 
     @extend_schema(operation_id="jobs_list", responses={200: JobListSerializer(many=True), **problems(400)})
     def get(self, request: Request) -> Response:
         """A page of jobs, the newest first. Input, output, error and tasks are on the job's own page.
 
-        The parts that a job runs as jobs of their own (the items of a map, a task on another queue) are listed only
-        where their `parent` is named.
+        Jobs that ended long ago are in the archive, and listed with `archived=true` only. The parts that a job runs as
+        jobs of their own (the items of a map, a task on another queue) are listed only where their `parent` is named.
         """
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
         return self.get_paginated_response(JobListSerializer(page, many=True).data)
@@ -117,7 +132,7 @@ class JobsView(GenericAPIView[Job]):
         if submitted.created:
             return Response(just_born(job, submission.input), status=201, headers=headers)
         headers["Idempotent-Replayed"] = "true"
-        return Response(JobSerializer(full_job(job.pk, Job.objects.all())).data, headers=headers)
+        return Response(JobSerializer(submitted_job(submitted)).data, headers=headers)
 
 
 class JobBatchView(APIView):
@@ -144,7 +159,10 @@ class JobView(APIView):
     @extend_schema(operation_id="jobs_read", responses={200: JobSerializer, 304: None, **problems(404)})
     def get(self, request: Request, job_id: uuid.UUID) -> Response:
         """The job with its input, its result, what it waits for and the runs of its tasks."""
-        job = full_job(job_id, policy.visible_jobs(request.user))
+        try:
+            job = full_job(job_id, policy.visible_jobs(request.user))
+        except Http404:
+            job = archived_job(request, job_id)
         return with_etag(request, JobSerializer(job).data)
 
 
@@ -158,5 +176,7 @@ class JobHistoryView(GenericAPIView[History]):
     @extend_schema(operation_id="jobs_history", responses={200: HistorySerializer(many=True), **problems(400, 404)})
     def get(self, request: Request, job_id: uuid.UUID) -> Response:
         """Every move and decision, oldest first."""
-        rows = self.filter_queryset(History.objects.filter(job=visible_job(request, job_id)))
+        job = readable_job(request, job_id)
+        rows: Any = History.objects.filter(job=job) if job.archive is None else job.archive.history()
+        rows = self.filter_queryset(rows)
         return self.get_paginated_response(HistorySerializer(self.paginate_queryset(rows), many=True).data)

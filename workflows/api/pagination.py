@@ -39,9 +39,7 @@ class KeysetPagination(BasePagination):
         size = self._size(request)
         backwards, edge = self._cursor(request)
         falling = self.descending != backwards
-        if edge is not None:
-            queryset = queryset.filter(**{f"{self.key}__{'lt' if falling else 'gt'}": edge})
-        rows = list(queryset.order_by(f"-{self.key}" if falling else self.key)[: size + 1])
+        rows = self._rows(queryset, edge, falling, size + 1)
         more, rows = len(rows) > size, rows[:size]
         if backwards:
             rows.reverse()
@@ -50,6 +48,12 @@ class KeysetPagination(BasePagination):
         self.previous = self._link("previous", rows[0]) if before and rows else None
         self.next = self._link("next", rows[-1]) if after and rows else None
         return rows
+
+    def _rows(self, queryset: QuerySet[Any], edge: Any, falling: bool, most: int) -> list[Any]:
+        """The rows beyond the edge, in order, so many at most."""
+        if edge is not None:
+            queryset = queryset.filter(**{f"{self.key}__{'lt' if falling else 'gt'}": edge})
+        return list(queryset.order_by(f"-{self.key}" if falling else self.key)[:most])
 
     def get_paginated_response(self, data: Any) -> Response:
         """The page, with links to its neighbours."""
@@ -108,11 +112,17 @@ class KeysetPagination(BasePagination):
 
 
 class HistoryPagination(KeysetPagination):
-    """A job's history, oldest first."""
+    """A job's history, oldest first. That of an archived job is a list, in order."""
 
     key = "sequence"
     descending = False
     read_key = int
+
+    def _rows(self, queryset: Any, edge: Any, falling: bool, most: int) -> list[Any]:
+        if not isinstance(queryset, list):
+            return super()._rows(queryset, edge, falling, most)
+        rows = [row for row in queryset if edge is None or (row.sequence < edge if falling else row.sequence > edge)]
+        return (rows[::-1] if falling else rows)[:most]
 
 
 class CodePagination(KeysetPagination):

@@ -21,7 +21,7 @@ from rest_framework.response import Response
 from workflows.engine.exceptions import InvalidCalendar, InvalidDefinition
 from workflows.engine.faults import Fault
 from workflows.engine.jsonvalue import pointer_to
-from workflows.execution.exceptions import JobNotFound
+from workflows.execution.exceptions import JobArchived, JobNotFound
 from workflows.intake.exceptions import (
     DraftChanged,
     IdempotencyConflict,
@@ -180,6 +180,8 @@ def _translated(error: Exception) -> Exception:
             return Problem(413, error.detail)
         status = 415 if error.code in ("unsupported_type", "wrong_type") else 422
         return Problem(status, error.detail, errors=[{"pointer": "/file", "code": error.code, "detail": error.detail}])
+    if isinstance(error, JobArchived):
+        return conflict_of(error.job, str(error), archived_at=error.job.archived_at)
     if isinstance(error, ScheduleExists):
         return Problem(409, str(error))
     if isinstance(error, WrongStage):

@@ -17,13 +17,14 @@ from rest_framework.views import APIView
 
 from workflows import operations, policy
 from workflows.engine.events import UNSET
+from workflows.execution.exceptions import JobArchived
 from workflows.models import BulkRepair, BulkRepairItem, Job
 from workflows.operations import bulk
 from workflows.operations.choice import FILTER
 from workflows.operations.verbs import VERBS
 
 from .bodies import ANY_JSON, NAME, Body
-from .jobs import full_job, visible_job
+from .jobs import full_job, readable_job
 from .pagination import KeysetPagination
 from .schema import problems
 from .serializers import AnyJSONField, JobSerializer
@@ -55,9 +56,11 @@ class RepairView(APIView):
 
     def authorized(self, request: Request, job_id: uuid.UUID) -> uuid.UUID:
         """The id, where the caller may repair the job."""
-        job = visible_job(request, job_id)
+        job = readable_job(request, job_id)
         if not policy.may_operate(request.user):
             raise PermissionDenied("Only operators repair jobs.")
+        if job.archive is not None:
+            raise JobArchived(job)
         return job.pk
 
     def answer(self, job: Job) -> Response:

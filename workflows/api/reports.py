@@ -16,7 +16,7 @@ from rest_framework.views import APIView
 from workflows.reporting.exceptions import InvalidFilters, TooManyRows, UnknownReport
 from workflows.reporting.export import CSV, XES, XLSX, csv_response, history_response, workbook_response
 from workflows.reporting.filters import Filter, choose, flag, one_of
-from workflows.reporting.jobs import HISTORY_FILTERS, visible_cases
+from workflows.reporting.jobs import HISTORY_FILTERS, archived_cases, visible_cases
 from workflows.reporting.registry import all_reports, get_report
 
 from .authentication import HasScope
@@ -94,6 +94,7 @@ class HistoryView(ReportView):
         chosen = choose(HISTORY_FILTERS, request.query_params)
         return history_response(
             chosen.apply(visible_cases(request.user), request.user),
+            chosen.apply(archived_cases(request.user), request.user),
             run_by=request.user.get_username(),
             filter_in_words=chosen.in_words(),
             compressed=self.compressed,

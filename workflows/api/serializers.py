@@ -10,7 +10,7 @@ from rest_framework import serializers
 
 from workflows.engine.exceptions import InvalidState
 from workflows.engine.state import JobState
-from workflows.execution.children import progress_of
+from workflows.execution.children import progress_of_job
 from workflows.models import Definition, Document, History, Job, JobStatus, TaskRun
 
 ANY = {"description": "Any JSON."}
@@ -87,12 +87,15 @@ class JobListSerializer(serializers.ModelSerializer[Job]):
 
     status = serializers.ChoiceField(choices=JobStatus.choices, read_only=True)
     parent = serializers.UUIDField(source="parent_id", allow_null=True)
+    archived_at = serializers.DateTimeField(
+        read_only=True, allow_null=True, help_text="Since when it is in the archive, where nothing changes it."
+    )
 
     class Meta:
         model = Job
         fields = [
             *("id", "workflow", "version", "status", "outcome", "priority", "correlation_id", "parent"),
-            *("run_at", "due_at", "due_paused_at", "created_at", "started_at", "finished_at"),
+            *("run_at", "due_at", "due_paused_at", "created_at", "started_at", "finished_at", "archived_at"),
         ]
 
     def to_representation(self, job: Job) -> dict[str, Any]:
@@ -117,6 +120,7 @@ def listed(job: Job) -> dict[str, Any]:
         "created_at": _moment(job.created_at),
         "started_at": _moment(job.started_at),
         "finished_at": _moment(job.finished_at),
+        "archived_at": _moment(job.archived_at),
     }
 
 
@@ -146,12 +150,12 @@ class JobSerializer(JobListSerializer):
         fields = [
             *("id", "workflow", "version", "status", "outcome", "priority", "input", "output", "error", "waiting_for"),
             *("tasks", "correlation_id", "parent", "run_at", "due_at", "due_paused_at"),
-            *("created_at", "started_at", "finished_at"),
+            *("created_at", "started_at", "finished_at", "archived_at"),
         ]
 
     def to_representation(self, job: Job) -> dict[str, Any]:
         """The job; its tasks say how far their children are."""
-        self.context["children"] = progress_of(job.pk)
+        self.context["children"] = progress_of_job(job)
         shown: dict[str, Any] = super(JobListSerializer, self).to_representation(job)
         return shown
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from django.http import Http404
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -15,6 +14,7 @@ from rest_framework.views import APIView
 from workflows import policy
 from workflows.operations.explain import why
 
+from .jobs import readable_job
 from .schema import problems
 
 
@@ -55,14 +55,12 @@ class JobWhyView(APIView):
     @extend_schema(operation_id="jobs_why", responses={200: WhySerializer, **problems(404)})
     def get(self, request: Request, job_id: uuid.UUID) -> Response:
         """In words and codes: what it waits for, since when, what would move it, how long such waits took before."""
-        visible = policy.visible_jobs(request.user)
-        job = visible.select_related("data").filter(pk=job_id).first()
-        if job is None:
-            raise Http404
+        job = readable_job(request, job_id)
         reasons = why(job)
         named = [other for reason in reasons for other in reason.jobs]
         if named and not policy.may_operate(request.user):
             # What holds a job may be somebody else's: its id is for those who may see it.
+            visible = policy.visible_jobs(request.user)
             known = {str(pk) for pk in visible.filter(pk__in=named).values_list("pk", flat=True)}
             for reason in reasons:
                 reason.jobs = [other for other in reason.jobs if other in known]

@@ -13,11 +13,11 @@ from functools import lru_cache
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count
+from django.db.models import Count, QuerySet
 
 from workflows.engine.contract import Json
 from workflows.engine.events import CloseChildren, StartChildren
-from workflows.models import ChildGroup, ChildGroupData, Job, JobStatus
+from workflows.models import ArchivedJob, ChildGroup, ChildGroupData, Job, JobStatus
 from workflows.models.statements import ClaimedJob
 
 from .definitions import get_definition, version_to_start
@@ -178,6 +178,14 @@ def full_input(input: Json, group_id: int | None, fragment: str) -> Any:
     return {**_names(group_id), **input} if fragment and group_id is not None else input
 
 
+def full_input_of(job: Job) -> Any:
+    """The same of a job that may be archived: its parent's names are in the archive with it. Reads `job.data`."""
+    if job.archive is None or not job.fragment or job.group_id is None or job.parent_id is None:
+        return full_input(job.data.input, job.group_id, job.fragment)
+    parent = ArchivedJob.objects.get(pk=job.parent_id)
+    return {**parent.group_names(job.group_id), **job.data.input}
+
+
 def forget() -> None:
     """Read every group anew: for tests, whose databases come and go."""
     facts_of.cache_clear()
@@ -236,10 +244,21 @@ def _key(facts: GroupFacts, index: int | None) -> str:
 def progress_of(job_id: uuid.UUID) -> dict[tuple[str, int, int], dict[str, int]]:
     """How far the children of a job are, by (task, iteration, attempt): `{"group", "total", "done", "failed"}`. Two
     queries, whatever their number; one where the job has none."""
-    groups = {group.pk: group for group in ChildGroup.objects.filter(job_id=job_id)}
+    return _progress(ChildGroup.objects.filter(job_id=job_id), Job.objects.all())
+
+
+def progress_of_job(job: Job) -> dict[tuple[str, int, int], dict[str, int]]:
+    """The same of a job that may be archived; a query less there."""
+    if job.archive is None:
+        return progress_of(job.pk)
+    return _progress(job.archive.groups(), ArchivedJob.objects.filter(parent_id=job.pk))
+
+
+def _progress(of: Iterable[ChildGroup], children: QuerySet[Any]) -> dict[tuple[str, int, int], dict[str, int]]:
+    groups = {group.pk: group for group in of}
     found = {key: {"group": key, "total": group.total, "done": 0, "failed": 0} for key, group in sorted(groups.items())}
     if groups:
-        ended = Job.objects.filter(group__in=groups, status__in=(JobStatus.DONE, JobStatus.FAIL, JobStatus.CANC))
-        for key, status, count in ended.order_by().values_list("group", "status").annotate(Count("pk")):
+        ended = children.filter(group_id__in=groups, status__in=(JobStatus.DONE, JobStatus.FAIL, JobStatus.CANC))
+        for key, status, count in ended.order_by().values_list("group_id", "status").annotate(Count("pk")):
             found[key]["done" if status == JobStatus.DONE else "failed"] += count
     return {(group.task, group.iteration, group.attempt): found[key] for key, group in groups.items()}

@@ -29,6 +29,17 @@ class JobNotFound(ExecutionError):
     """There is no such job."""
 
 
+class JobArchived(JobNotFound):
+    """The job has ended long ago and is in the archive: it is read there, and never changed."""
+
+    def __init__(self, job: Any) -> None:
+        super().__init__(
+            f"The job is {job.status} since {job.finished_at:%Y-%m-%d %H:%M:%S %Z} and archived: nothing of it can be "
+            "changed any more."
+        )
+        self.job = job
+
+
 class JobFinished(ExecutionError):
     """The job has ended and takes no more answers."""
 

@@ -11,20 +11,24 @@ from django.utils import timezone
 
 from workflows.engine.codec import event_to_json
 from workflows.engine.events import Event
-from workflows.models import FINISHED, History, Job, JobStatus, Signal
+from workflows.models import FINISHED, ArchivedJob, History, Job, JobStatus, Signal
 from workflows.models.failpoints import failpoint
 
 from .doorbell import ring
-from .exceptions import JobFinished, JobNotFound
+from .exceptions import JobArchived, JobFinished, JobNotFound
 from .holds import after_fact
 from .ranks import rank_at
 
 
 def lock_job(job_id: uuid.UUID) -> Job:
     """The job, locked until the transaction ends. Every transaction that writes to a job and to what hangs on it locks
-    the job first, so no two of them can wait for each other. JobNotFound where there is none."""
+    the job first, so no two of them can wait for each other. JobNotFound where there is none, JobArchived (which is one
+    too) where it is in the archive."""
     job: Job | None = Job.objects.select_for_update(of=("self",)).filter(pk=job_id).first()
     if job is None:
+        archived = ArchivedJob.objects.defer("document").filter(pk=job_id).first()
+        if archived is not None:
+            raise JobArchived(archived)
         raise JobNotFound(f"There is no job {job_id}.")
     return job
 

@@ -10,7 +10,7 @@ from django.contrib.auth.models import AbstractBaseUser
 
 from workflows.engine.faults import Fault
 from workflows.engine.jsonvalue import canonical, check_json, pointer_to
-from workflows.models import IdempotencyKey, Job
+from workflows.models import IdempotencyKey, Job, find_job
 from workflows.models.statements.births import Key
 
 from .exceptions import IdempotencyConflict, InvalidSubmission
@@ -29,13 +29,19 @@ class KeyClaim:
     fingerprint: str
 
     def earlier_job(self) -> Job | None:
-        """The job that this key made before, or None. Raises IdempotencyConflict where it was for another request."""
-        kept = IdempotencyKey.objects.filter(principal=self.principal, key=self.key).select_related("job").first()
+        """The job that this key made before, archived or not, or None.
+
+        Raises IdempotencyConflict where it was for another request.
+        """
+        kept = IdempotencyKey.objects.filter(principal=self.principal, key=self.key).first()
         if kept is None:
             return None
         if kept.fingerprint != self.fingerprint:
-            raise IdempotencyConflict(kept.job, differences(kept.request, self.request))
-        return kept.job
+            raise IdempotencyConflict(find_job(kept.job_id), differences(kept.request, self.request))
+        try:
+            return find_job(kept.job_id)
+        except Job.DoesNotExist:
+            return None  # retention deleted the job, and its key with it, a moment ago
 
     def row(self) -> Key:
         """What is remembered of it, written with the job."""

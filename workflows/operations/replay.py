@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,10 +23,10 @@ from workflows.engine.exceptions import EngineError
 from workflows.engine.jsonvalue import canonical, pointer_to
 from workflows.engine.migration import migrate
 from workflows.engine.state import JobState
-from workflows.execution.children import full_input
+from workflows.execution.children import full_input_of
 from workflows.execution.definitions import get_definition
 from workflows.execution.exceptions import DefinitionNotFound
-from workflows.models import History, Job, TaskRun, TaskRunStatus
+from workflows.models import ArchivedJob, History, Job, TaskRun, TaskRunStatus, find_job
 
 MAX_DIFFERENCES = 20
 BATCH = 100
@@ -59,12 +59,13 @@ class Replay:
 
 
 def replay_job(job_id: uuid.UUID) -> Replay:
-    """Replay one job as it is now. Job.DoesNotExist where there is none; nothing is changed."""
-    return _replay(Job.objects.select_related("data").get(pk=job_id))
+    """Replay one job as it is now, archived or not. Job.DoesNotExist where there is none; nothing is changed."""
+    return _replay(find_job(job_id))
 
 
 def replay_all(workflow: str = "", limit: int | None = None) -> Iterator[Replay]:
-    """Replay every job that no worker holds, the newest first, in bounded portions; at most `limit` of them."""
+    """Replay every job that no worker holds, the newest first, in bounded portions; at most `limit` of them. Those in
+    the archive are not among them."""
     last: uuid.UUID | None = None
     left = limit
     while left is None or left > 0:
@@ -80,6 +81,15 @@ def replay_all(workflow: str = "", limit: int | None = None) -> Iterator[Replay]
             yield _replay(job)
         last = portion[-1].pk
         left = None if left is None else left - len(portion)
+
+
+def replay_archive(workflow: str = "", limit: int | None = None) -> Iterator[Replay]:
+    """Replay every archived job, the newest first, one in memory at a time; at most `limit` of them."""
+    jobs = ArchivedJob.objects.order_by("-id")
+    if workflow:
+        jobs = jobs.filter(workflow=workflow)
+    for archived in jobs[:limit].iterator(chunk_size=BATCH):
+        yield _replay(archived.as_job())
 
 
 def _replay(job: Job) -> Replay:
@@ -106,10 +116,10 @@ def _kept(job: Job, state: JobState) -> Any:
 
 def _again(job: Job) -> tuple[JobState, int]:
     """The state that the history leads to, and how many events it took."""
-    events = list(_events(job.pk))
+    events = list(_events(job))
     moves = [event for event, _ in events if isinstance(event, Migrated)]
     version = moves[0].from_version if moves else job.version
-    state = JobState.new(full_input(job.data.input, job.group_id, job.fragment))
+    state = JobState.new(full_input_of(job))
     for event, now in events:
         definition = get_definition(job.workflow, version, job.fragment)
         if isinstance(event, Migrated):
@@ -123,15 +133,14 @@ def _again(job: Job) -> tuple[JobState, int]:
     return state, len(events)
 
 
-def _events(job_id: uuid.UUID) -> Iterator[tuple[Event | Migrated, Any]]:
+def _events(job: Job) -> Iterator[tuple[Event | Migrated, Any]]:
     """Every event of a history with its time, each with the output that a task run holds for it.
 
     Runs carry the newest names of their tasks, so an earlier name is followed through the moves that came after it.
     """
-    rows = History.objects.filter(job_id=job_id, decided__isnull=False).order_by("sequence")
     kept = [
         {"now": at, **about_run(entry, task, iteration)}
-        for at, task, iteration, decided in rows.values_list("at", "task", "iteration", "decided")
+        for at, task, iteration, decided in _decided(job)
         for entry in decided or ()
     ]
     moves = [(place, entry["mapping"]) for place, entry in enumerate(kept) if entry["event"] == Migrated.__name__]
@@ -142,7 +151,7 @@ def _events(job_id: uuid.UUID) -> Iterator[tuple[Event | Migrated, Any]]:
         now = parse_timestamp(now) if isinstance(now, str) else now
         field = data.pop("in_run", None)
         if field is not None:
-            outputs = _outputs(job_id) if outputs is None else outputs
+            outputs = _outputs(job) if outputs is None else outputs
             name = data["task"]
             for later, mapping in moves:
                 name = mapping.get(name, name) if later > place else name
@@ -150,8 +159,18 @@ def _events(job_id: uuid.UUID) -> Iterator[tuple[Event | Migrated, Any]]:
         yield decided_from_json(data), now
 
 
-def _outputs(job_id: uuid.UUID) -> dict[tuple[str, int], Json]:
-    runs = TaskRun.objects.filter(job_id=job_id, status=TaskRunStatus.DONE).order_by()
+def _decided(job: Job) -> Iterable[tuple[Any, str, int | None, Any]]:
+    if job.archive is not None:
+        return [(row.at, row.task, row.iteration, row.decided) for row in job.archive.history()]
+    rows = History.objects.filter(job_id=job.pk, decided__isnull=False).order_by("sequence")
+    return rows.values_list("at", "task", "iteration", "decided")
+
+
+def _outputs(job: Job) -> dict[tuple[str, int], Json]:
+    if job.archive is not None:
+        done = (run for run in job.archive.task_runs() if run.status == TaskRunStatus.DONE)
+        return {(run.task, run.iteration): run.output for run in done}
+    runs = TaskRun.objects.filter(job_id=job.pk, status=TaskRunStatus.DONE).order_by()
     return {(task, iteration): output for task, iteration, output in runs.values_list("task", "iteration", "output")}
 
 

@@ -1,4 +1,4 @@
-"""`manage.py replay JOB… | --all [--workflow NAME] [--limit N]`: does each history lead to the state that is kept?"""
+"""`manage.py replay JOB… | --all [--archived] [--workflow NAME] [--limit N]`: do histories lead to what is kept?"""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from workflows.models import Job
-from workflows.operations.replay import Replay, replay_all, replay_job
+from workflows.operations.replay import Replay, replay_all, replay_archive, replay_job
 
 
 class Command(BaseCommand):
@@ -20,16 +20,25 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("jobs", nargs="*", type=uuid.UUID, metavar="JOB")
         parser.add_argument("--all", action="store_true", help="every job that no worker holds, the newest first")
+        parser.add_argument("--archived", action="store_true", help="with --all: the archive instead")
         parser.add_argument("--workflow", default="", help="with --all: only jobs of this workflow")
         parser.add_argument("--limit", type=int, help="with --all: at most so many")
 
     def handle(
-        self, *args: Any, jobs: list[uuid.UUID], all: bool, workflow: str, limit: int | None, **options: Any
+        self,
+        *args: Any,
+        jobs: list[uuid.UUID],
+        all: bool,
+        archived: bool,
+        workflow: str,
+        limit: int | None,
+        **options: Any,
     ) -> None:
+        every = replay_archive if archived else replay_all
         if bool(jobs) == all:
             raise CommandError("Name jobs by their ids, or give --all.")
         count = bad = 0
-        for replay in replay_all(workflow, limit) if all else self._named(jobs):
+        for replay in every(workflow, limit) if all else self._named(jobs):
             count += 1
             if replay.equal:
                 continue
