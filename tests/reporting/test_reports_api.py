@@ -167,6 +167,7 @@ def test_the_openapi_document_has_the_reports_with_their_filters(client: APIClie
 def test_a_report_is_narrowed_by_what_narrows_its_list(report: str, of_the_list: Any) -> None:
     declared = {one.name: one.several for one in get_report(report).filters}
     several = {name: type(one) is MultipleChoiceFilter for name, one in of_the_list.base_filters.items()}
+    several.pop("archived", None)  # the list shows one of the two tables, the report both
     assert declared == several
 
 

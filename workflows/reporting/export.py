@@ -6,16 +6,15 @@ import logging
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
 
 from django.db.models import QuerySet
 from django.http import FileResponse, StreamingHttpResponse
 from django.utils import timezone
 
-from workflows.models import Job
+from workflows.models import ArchivedJob, Job
 
 from .csvfile import stream_csv
-from .tables import Report
+from .tables import Report, Selection
 from .workbook import Cover, write_workbook
 from .xes import gzipped, stream_xes
 
@@ -31,7 +30,7 @@ def file_name(report: str, as_of: datetime, extension: str) -> str:
     return f"{report}_{as_of.astimezone(UTC):%Y-%m-%dT%H%MZ}.{extension}"
 
 
-def workbook_response(report: Report, selection: QuerySet[Any], *, run_by: str, filter_in_words: str) -> FileResponse:
+def workbook_response(report: Report, selection: Selection, *, run_by: str, filter_in_words: str) -> FileResponse:
     """The selection as a workbook, written to a temporary file first. Raises TooManyRows."""
     as_of = timezone.now()
     file = tempfile.TemporaryFile(prefix="report-", suffix=".xlsx")  # noqa: SIM115  (the response closes it)
@@ -51,7 +50,7 @@ def workbook_response(report: Report, selection: QuerySet[Any], *, run_by: str, 
 
 def csv_response(
     report: Report,
-    selection: QuerySet[Any],
+    selection: Selection,
     *,
     run_by: str,
     filter_in_words: str,
@@ -66,12 +65,17 @@ def csv_response(
 
 
 def history_response(
-    jobs: QuerySet[Job], *, run_by: str, filter_in_words: str, compressed: bool = False
+    jobs: QuerySet[Job],
+    archived: QuerySet[ArchivedJob] | None = None,
+    *,
+    run_by: str,
+    filter_in_words: str,
+    compressed: bool = False,
 ) -> StreamingHttpResponse:
-    """The history of the jobs as an event log, streamed while it is read."""
+    """The history of the jobs, and of archived ones, as an event log, streamed while it is read."""
     as_of = timezone.now()
     logger.info("%s exports the history as XES (%s)", run_by, filter_in_words)
-    pieces = stream_xes(jobs, name=f"History of jobs: {filter_in_words}", as_of=as_of)
+    pieces = stream_xes(jobs, archived, name=f"History of jobs: {filter_in_words}", as_of=as_of)
     if compressed:
         return _attachment(gzipped(pieces), file_name("history", as_of, "xes.gz"), "application/gzip")
     return _attachment(pieces, file_name("history", as_of, "xes"), XES)

@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Any
 
 from django.db.models import QuerySet
-from django.db.models.fields.json import KeyTextTransform
+from django.db.models.fields.json import KeyTextTransform, KeyTransform
 from django.utils import timezone
 
-from workflows.models import FINISHED, Job, JobStatus
-from workflows.policy import visible_jobs
+from workflows.models import FINISHED, ArchivedJob, Job, JobStatus
+from workflows.policy import visible_archived_jobs, visible_jobs
 
 from .filters import Filter, by, flag, identifier, moment, one_of, text
 from .tables import Column, Grouping, Report, Row, hours
@@ -19,6 +19,16 @@ from .tables import Column, Grouping, Report, Row, hours
 def visible_cases(user: Any) -> QuerySet[Job]:
     """The jobs that a user may see, without the parts that a job runs as jobs of their own: these are no cases."""
     return visible_jobs(user).filter(fragment="")
+
+
+def archived_cases(user: Any) -> QuerySet[ArchivedJob]:
+    """The same of the archive."""
+    return visible_archived_jobs(user).filter(fragment="")
+
+
+def _archive(user: Any) -> QuerySet[Any]:
+    error = KeyTextTransform("name", KeyTransform("error", KeyTransform("data", "document")))
+    return visible_archived_jobs(user).select_related("submitted_by").annotate(error_name=error).order_by("pk")
 
 
 def _overdue(queryset: QuerySet[Job], wanted: bool, user: Any) -> QuerySet[Job]:
@@ -96,6 +106,7 @@ JOBS = Report(
     ),
     filters=JOB_FILTERS,
     visible=visible_jobs,
+    archive=_archive,
     unasked=lambda jobs, chosen: jobs if chosen.has("parent") else jobs.filter(fragment=""),
     prepare=_prepare,
     row=_row,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, Literal
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
@@ -39,6 +41,20 @@ class Grouping:
     keys: tuple[str, ...]
 
 
+class Merged:
+    """Rows of two tables as those of one, by their primary key."""
+
+    def __init__(self, *parts: QuerySet[Any]) -> None:
+        self.parts = parts
+
+    def iterator(self, chunk_size: int) -> Iterator[Any]:
+        """The rows in order; no more of them in memory than a chunk of each table."""
+        return heapq.merge(*(part.iterator(chunk_size=chunk_size) for part in self.parts), key=attrgetter("pk"))
+
+
+Selection = QuerySet[Any] | Merged
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """A table that can be exported.
@@ -59,14 +75,20 @@ class Report:
     row: Callable[[Any, datetime], Row]
     groupings: tuple[Grouping, ...]
     version: int = 1
+    archive: Callable[[User], QuerySet[Any]] | None = None
+    """What this user may see of the archive, read as `row` needs it, in the same order; its columns have the names that
+    the filters use. None where the archive holds none of it."""
     unasked: Callable[[QuerySet[Any], Chosen], QuerySet[Any]] = lambda found, chosen: found
     """Leaves out what is in the table only where the filters ask for it."""
 
-    def selection(self, user: User, chosen: Chosen) -> QuerySet[Any]:
-        """What the user may see, narrowed by the filters."""
-        return chosen.apply(self.prepare(self.unasked(self.visible(user), chosen)), user)
+    def selection(self, user: User, chosen: Chosen) -> Selection:
+        """What the user may see, in the archive too, narrowed by the filters."""
+        found = chosen.apply(self.prepare(self.unasked(self.visible(user), chosen)), user)
+        if self.archive is None:
+            return found
+        return Merged(found, chosen.apply(self.unasked(self.archive(user), chosen), user))
 
-    def rows(self, selection: QuerySet[Any], as_of: datetime) -> Iterator[Row]:
+    def rows(self, selection: Selection, as_of: datetime) -> Iterator[Row]:
         """The rows of a selection, read in chunks: memory does not grow with their number."""
         for record in selection.iterator(chunk_size=CHUNK):
             yield self.row(record, as_of)

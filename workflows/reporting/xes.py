@@ -6,6 +6,7 @@ queries only with the number of chunks.
 
 from __future__ import annotations
 
+import heapq
 import zlib
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -15,11 +16,12 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from workflows.models import Definition, Job, TaskRun, TaskRunStatus
+from workflows.models import ArchivedJob, Definition, Job, TaskRun, TaskRunStatus
 
 from .xmltext import attribute
 
 CHUNK_JOBS = 500
+CHUNK_ARCHIVED = 50
 FLUSH_CHARACTERS = 64 * 1024
 REPLACED_KEY = "characters_replaced"
 
@@ -50,6 +52,8 @@ HEAD = """\
 """
 TAIL = "</log>\n"
 
+Trace = tuple[Any, str]
+"""A job's id, and its trace as text."""
 RunRow = tuple[Any, str, int, str | None, str, str, datetime]
 RUN_FIELDS = ("job_id", "task", "iteration", "outcome", "actor", "department", "finished_at")
 JOB_FIELDS = ("id", "workflow", "version", "status", "correlation_id")
@@ -108,11 +112,16 @@ def stamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
-def stream_xes(jobs: QuerySet[Job], *, name: str, as_of: datetime) -> Iterator[bytes]:
-    """The log of these jobs in pieces of UTF-8. `name` says what was asked for; it becomes the log's own name."""
+def stream_xes(
+    jobs: QuerySet[Job], archived: QuerySet[ArchivedJob] | None = None, *, name: str, as_of: datetime
+) -> Iterator[bytes]:
+    """The log of these jobs, and of archived ones, in pieces of UTF-8, by the job's id. `name` says what was asked for;
+    it becomes the log's own name."""
     buffer: list[str] = [HEAD, _log_attributes(name, as_of)]
     size = 0
-    for trace in _traces(jobs):
+    titles = Titles()
+    sources = [_traces(jobs, titles)] if archived is None else [_traces(jobs, titles), _archived(archived, titles)]
+    for _, trace in heapq.merge(*sources, key=itemgetter(0)):
         buffer.append(trace)
         size += len(trace)
         if size >= FLUSH_CHARACTERS:
@@ -140,8 +149,16 @@ def _log_attributes(name: str, as_of: datetime) -> str:
     return f"{log}\n"
 
 
-def _traces(jobs: QuerySet[Job]) -> Iterator[str]:
-    titles = Titles()
+def _archived(jobs: QuerySet[ArchivedJob], titles: Titles) -> Iterator[Trace]:
+    """The traces of archived jobs. Their documents hold the runs, so fewer are read at once."""
+    for job in jobs.defer(None).order_by("id").iterator(chunk_size=CHUNK_ARCHIVED):
+        titles.learn({(job.workflow, job.version)})
+        done = [run for run in job.task_runs() if run.status == TaskRunStatus.DONE]
+        rows = [tuple(getattr(run, column) for column in RUN_FIELDS) for run in done]
+        yield job.pk, _trace(tuple(getattr(job, column) for column in JOB_FIELDS), rows, titles)
+
+
+def _traces(jobs: QuerySet[Job], titles: Titles) -> Iterator[Trace]:
     ordered = jobs.order_by("id")
     last = None
     while True:
@@ -159,7 +176,7 @@ def _traces(jobs: QuerySet[Job]) -> Iterator[str]:
             if owner == job[0]:
                 mine = list(events)
                 owner, events = next(runs, (None, iter(())))
-            yield _trace(job, mine, titles)
+            yield job[0], _trace(job, mine, titles)
 
 
 def _runs(job_ids: list[Any]) -> Iterator[RunRow]:
