@@ -17,7 +17,7 @@ from django.views.decorators.http import require_POST
 from import_export import resources
 
 from workflows import registry
-from workflows.admin.forms import ReadOnlyAdmin, ReadOnlyInline, TableAdmin, pretty
+from workflows.admin.forms import JobLink, ReadOnlyAdmin, ReadOnlyInline, TableAdmin, pretty
 from workflows.admin.limits import JobWaits
 from workflows.admin.repairs import JobRepairs
 from workflows.admin.search import JobSearch, PartFilter, WorkflowFilter
@@ -34,7 +34,7 @@ from workflows.models import (
 )
 from workflows.reporting.admin_actions import export_actions, export_history
 
-from . import calendars, dead_letters, events, schedules, versions  # noqa: F401  (register their pages)
+from . import archive, calendars, dead_letters, events, schedules, versions  # noqa: F401  (register their pages)
 
 admin.site.site_header = "Workflow server"
 admin.site.site_title = "Workflow server"
@@ -139,6 +139,13 @@ class JobAdmin(JobWaits, JobRepairs, JobSearch, ReadOnlyAdmin):
     readonly_fields = fields
     actions = ("repair_selected", *export_actions("jobs"), export_history)
 
+    def _get_obj_does_not_exist_redirect(self, request: HttpRequest, opts: Any, object_id: str) -> HttpResponse:
+        """A job that is not here may be in the archive."""
+        if archive.is_archived(object_id):
+            return HttpResponseRedirect(reverse("admin:workflows_archivedjob_change", args=[object_id]))
+        answer: HttpResponse = super()._get_obj_does_not_exist_redirect(request, opts, object_id)  # type: ignore[misc]
+        return answer
+
     @admin.display(description="Parent")
     def waits_for_it(self, job: Job) -> SafeString | str:
         """The job that waits for this one."""
@@ -187,13 +194,13 @@ class JobAdmin(JobWaits, JobRepairs, JobSearch, ReadOnlyAdmin):
 
 
 @admin.register(Document)
-class DocumentAdmin(JobSearch, ReadOnlyAdmin):
+class DocumentAdmin(JobLink, JobSearch, ReadOnlyAdmin):
     """Documents with their jobs."""
 
-    list_display = ("name", "media_type", "size", "job", "task", "uploaded_by", "created_at")
-    list_select_related = ("job", "uploaded_by")
+    list_display = ("name", "media_type", "size", "job_link", "task", "uploaded_by", "created_at")
+    list_select_related = ("uploaded_by",)
     show_full_result_count = False
-    fields = ("id", "name", "media_type", "size", "sha256", "job", "task", "uploaded_by", "created_at", "download")
+    fields = ("id", "name", "media_type", "size", "sha256", "job_link", "task", "uploaded_by", "created_at", "download")
     readonly_fields = fields
     search_columns = ("pk", "job_id")
     search_texts = ("name__startswith",)

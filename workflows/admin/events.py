@@ -14,13 +14,13 @@ from workflows import policy
 from workflows.intake.events import retry_event
 from workflows.models import Event, EventSchema, EventWaiter, Message, Subscription, SubscriptionRun
 
-from .forms import ReadOnlyAdmin, ReadOnlyInline, TableAdmin, pretty
+from .forms import JobLink, ReadOnlyAdmin, ReadOnlyInline, TableAdmin, pretty
 from .search import JobSearch
 
 SHOWN = 100
 
 
-class _FirstRows(ReadOnlyInline):
+class _FirstRows(JobLink, ReadOnlyInline):
     """The first of what may be thousands of rows."""
 
     verbose_name_plural = f"The first {SHOWN}"
@@ -37,7 +37,7 @@ class WokeInline(_FirstRows):
 
     model = EventWaiter
     verbose_name_plural = f"Tasks that it woke (the first {SHOWN})"
-    fields = ("job", "task", "iteration", "created_at", "closed_at")
+    fields = ("job_link", "task", "iteration", "created_at", "closed_at")
     readonly_fields = fields
 
 
@@ -46,7 +46,7 @@ class StartedInline(_FirstRows):
 
     model = SubscriptionRun
     verbose_name_plural = f"Jobs that it started (the first {SHOWN})"
-    fields = ("subscription", "job", "at")
+    fields = ("subscription", "job_link", "at")
     readonly_fields = fields
 
 

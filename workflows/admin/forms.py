@@ -8,6 +8,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from import_export.admin import ImportExportModelAdmin
@@ -36,6 +37,17 @@ class ReadOnlyAdmin(admin.ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+
+class JobLink:
+    """A column that leads to the job of a row, which may be archived by now: mix into an admin."""
+
+    @admin.display(description="Job", ordering="job_id")
+    def job_link(self, row: Any) -> SafeString | str:
+        """The job's id, as a link. The page of a job leads on to the archive where it is there."""
+        if row.job_id is None:
+            return "-"
+        return format_html('<a href="{}">{}</a>', reverse("admin:workflows_job_change", args=[row.job_id]), row.job_id)
 
 
 class TableAdmin(ImportExportModelAdmin):

@@ -330,8 +330,8 @@ class BulkRepairAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         found = self._found(object_id)
         progress = bulk.progress(found)
-        refused = found.items.filter(verdict="refused").select_related("job").order_by("id")[: bulk.EXAMPLES]
-        trial = found.items.filter(verdict="done").select_related("job").order_by("id").first()
+        refused = found.items.filter(verdict="refused").order_by("id")[: bulk.EXAMPLES]
+        trial = found.items.filter(verdict="done").order_by("id").first()
         context = {
             **self.admin_site.each_context(request),
             **{"title": f"{found.verb.capitalize()} {progress['total']:,} jobs", "opts": self.opts, "bulk": found},

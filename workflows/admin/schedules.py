@@ -19,7 +19,7 @@ from workflows.intake import schedules
 from workflows.intake.exceptions import IntakeError, InvalidSchedule
 from workflows.models import Backfill, Schedule, ScheduleRun
 
-from .forms import ReadOnlyAdmin, TableAdmin
+from .forms import JobLink, ReadOnlyAdmin, TableAdmin
 
 
 def _plan(schedule: Schedule) -> None:
@@ -151,12 +151,14 @@ class ScheduleAdmin(TableAdmin):
 
 
 @admin.register(ScheduleRun)
-class ScheduleRunAdmin(ReadOnlyAdmin):
+class ScheduleRunAdmin(JobLink, ReadOnlyAdmin):
     """What became of the due times."""
 
-    list_display = ("schedule", "due_at", "result", "job", "backfill", "error", "at")
+    list_display = ("schedule", "due_at", "result", "job_link", "backfill", "error", "at")
     list_filter = ("result", "schedule")
-    list_select_related = ("schedule", "job", "backfill__schedule")
+    list_select_related = ("schedule", "backfill__schedule")
+    fields = ("schedule", "due_at", "result", "job_link", "backfill", "error", "at")
+    readonly_fields = fields
     search_fields = ("schedule__name", "=job__id")
 
 
