@@ -10,13 +10,14 @@ LOG    ?=
 PARTS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test properties check lock bench bench-peers profile bench-engine bench-map bench-priority bench-sqlite real-log clean \
+.PHONY: help run test properties plans check lock bench bench-peers profile bench-engine bench-map bench-priority bench-sqlite real-log clean \
         bench-submit bench-resume bench-size bench-fire bench-exports
 
 help: ## Say what there is
 	@echo "make run                 start the server with its examples; Ctrl-C stops all of it"
 	@echo "make test                the whole suite, on SQLite and on PostgreSQL (ARGS=… goes to pytest)"
 	@echo "make properties          the engine against 2,500 random workflows and what can happen to them"
+	@echo "make plans               the plans of the hot statements beside a million jobs (PostgreSQL)"
 	@echo "make check               lint, types, architecture, deployment checks, missing migrations"
 	@echo "make bench               measure against hand-written queues and other products (PARTS=core for one part alone)"
 	@echo "make bench-peers         the part of it that is other products (ARGS='--only dbos' for one of them)"
@@ -57,6 +58,9 @@ test: $(VENV)/.installed-dev
 
 properties: $(VENV)/.installed-dev
 	HYPOTHESIS_PROFILE=long $(PY) -m pytest tests/engine/test_properties.py -q $(ARGS)
+
+plans: $(VENV)/.installed-dev
+	PLAN_ROWS=1000000 $(PY) -m pytest tests/models/test_plans.py -q --timeout 1200 $(ARGS)
 
 check: $(VENV)/.installed-dev
 	@$(PY) scripts/check.py

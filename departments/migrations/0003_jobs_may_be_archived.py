@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('departments', '0002_several_people_and_calendars'),
-        ('workflows', '0003_the_archive'),
+        ('workflows', '0004_the_archive'),
     ]
 
     operations = [

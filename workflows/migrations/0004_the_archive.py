@@ -29,7 +29,7 @@ class CreatePartitioned(migrations.CreateModel):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('workflows', '0002_the_whole_engine'),
+        ('workflows', '0003_fewer_writes_a_step'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -57,7 +57,7 @@ def reset_storage(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('workflows', '0003_the_archive'),
+        ('workflows', '0004_the_archive'),
     ]
 
     operations = [migrations.RunPython(set_storage, reset_storage)]
