@@ -50,13 +50,13 @@ INDEXES = {
     "rescuer": "job_leased",
     "timers": "job_wake",
     "lateness": "job_due",
-    "relay": "message_relay",
+    "relay": "message_relay message_unpublished",
     "list?parent= of a user": "job_children",
     "list?correlation_id= of a user": "job_correlation",
     "list of a user": "job_submitter",
-    "archiver": "job_status",
+    "archiver": "job_status workflows_job_pkey",
 }
-"""The index that each is made for."""
+"""The index that each is made for, or the two that are as good."""
 
 FILL = """
 INSERT INTO workflows_job (id, workflow, version, status, priority, queue, run_at, rank, fence, claims, signals,
@@ -193,7 +193,7 @@ def test_no_hot_statement_reads_more_than_it_needs(size: int, analysed: bool, mo
     assert statements > 50
     assert not faults, "\n".join(faults)
     if size >= LARGE:
-        assert {name: index for name, index in INDEXES.items() if index not in used[name]} == {}
+        assert {name: index for name, index in INDEXES.items() if not used[name] & set(index.split())} == {}
 
 
 def _client(user: Any) -> APIClient:
