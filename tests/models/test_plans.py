@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from django.contrib.auth.models import Group
 from django.db import connection
@@ -33,7 +34,7 @@ from workflows.execution.timers import Timers
 from workflows.intake.submit import Submission, submit_job
 from workflows.messaging.relay import Relay
 from workflows.models import ApiToken, Job
-from workflows.models.statements import Checkpoint, HistoryRow, MessageRow, RunRow, claim, postgresql
+from workflows.models.statements import Checkpoint, HistoryRow, MessageRow, RunRow, claim
 from workflows.models.statements import checkpoint as write
 
 pytestmark = [pytest.mark.django_db, pytest.mark.postgresql]
@@ -102,18 +103,22 @@ class Plans:
 def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Plans]:
     """What is sent meanwhile, through Django or past it, is explained first."""
     plans = Plans()
-    send = postgresql._execute
+    send = psycopg.Cursor.execute
+    explaining = False
 
-    def through_django(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        plans.explain(sql, params)
-        return execute(sql, params, many, context)
+    def execute(cursor: Any, query: Any, params: Any = None, **options: Any) -> Any:
+        nonlocal explaining
+        if not explaining:
+            explaining = True
+            try:
+                plans.explain(str(query), params)
+            finally:
+                explaining = False
+        return send(cursor, query, params, **options)
 
-    def past_django(sql: str, parameters: Any) -> Any:
-        plans.explain(sql, parameters)
-        return send(sql, parameters)
-
-    with monkeypatch.context() as patched, connection.execute_wrapper(through_django):
-        patched.setattr(postgresql, "_execute", past_django)
+    with monkeypatch.context() as patched:
+        # Beneath Django, for the hot path goes past it.
+        patched.setattr(psycopg.Cursor, "execute", execute)
         yield plans
 
 
