@@ -1,6 +1,8 @@
 """django-q2 with its own ORM broker: a job is three django-q2 tasks, each of which enqueues the next one.
 
-Two variants: its defaults, and tuned. Both run one cluster of two workers and keep every result.
+Two variants, both one cluster of two workers. The default one is told no more than which database its broker is and
+how many workers to start; by its defaults it keeps 250 results, so a round of it has no more of them. The tuned one
+keeps all results, and its connections.
 """
 
 from __future__ import annotations
@@ -17,9 +19,20 @@ from protocol import PROCESSES, STEPS, begun, main, tell, wait_for_go, workers
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
-    "tuned": {"poll": 0.01, "bulk": 50, "queue_limit": 200, "log_level": "WARNING"},
+    "tuned": {
+        "poll": 0.01,
+        "bulk": 50,
+        "queue_limit": 200,
+        "save_limit": 0,  # keep every result: what the others keep too
+        "timeout": 60,
+        "retry": 120,
+        "log_level": "WARNING",
+    },
 }
 VARIANT = os.environ.get("PEER_VARIANT", "tuned")
+CONNECTION = {"CONN_MAX_AGE": None} if VARIANT == "tuned" else {}
+KEPT = 250
+"""Results that are kept by default."""
 
 
 def set_up(url: str) -> None:
@@ -39,18 +52,10 @@ def set_up(url: str) -> None:
                 "PASSWORD": parts.password or "",
                 "HOST": parts.hostname or "",
                 "PORT": str(parts.port or ""),
-                "CONN_MAX_AGE": None,
+                **CONNECTION,
             }
         },
-        Q_CLUSTER={
-            "name": "bench",
-            "orm": "default",
-            "workers": PROCESSES,
-            "timeout": 60,
-            "retry": 120,
-            "save_limit": 0,  # keep every result: what the others keep too
-            **VARIANTS[VARIANT],
-        },
+        Q_CLUSTER={"orm": "default", "workers": PROCESSES, **VARIANTS[VARIANT]},
     )
     django.setup()
 
@@ -72,8 +77,10 @@ def peer(url: str, jobs: int) -> None:
 
     call_command("migrate", verbosity=0)
     connection.close()
-    said = ", ".join(f"{name}={value}" for name, value in VARIANTS[VARIANT].items())
-    tell(ready={"tuning": f"{said or 'its defaults'}; save_limit=0 keeps all results"})
+    if VARIANT == "default" and jobs * STEPS > KEPT:
+        raise ValueError(f"django-q2 keeps {KEPT} results by default: no more than {KEPT // STEPS} jobs can be counted.")
+    said = ", ".join(f"{name}={value}" for name, value in {**VARIANTS[VARIANT], **CONNECTION}.items())
+    tell(ready={"tuning": said or f"none: only orm='default' and workers={PROCESSES} are set"})
     wait_for_go()
     for _ in range(jobs):
         async_task("django_q_steps.step", 1)

@@ -12,7 +12,7 @@ from procrastinate import App, PsycopgConnector, SyncPsycopgConnector
 from protocol import PROCESSES, STEPS, begun, main, tell, wait_for_go, workers
 
 CONCURRENCY = 10
-"""Steps that one process has under way at once: the best of 1, 5, 10 and 20 here; the default is 1."""
+"""Steps that one process has under way at once. The default is 1."""
 
 app = App(connector=SyncPsycopgConnector())
 
