@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from . import chart
 from .figures import Figure
@@ -12,7 +13,7 @@ from .parts import RESULTS, ROOT, Bar, Part, Table
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 CHART = ROOT / "docs" / "images" / "benchmarks.svg"
-ORDER = ("core", "peers", "latency", "submitting", "resuming", "size", "under_fire")
+ORDER = ("core", "peers", "latency", "submitting", "resuming", "size", "under_fire", "exports", "sqlite")
 
 MEANING = """## What is measured
 
@@ -70,7 +71,7 @@ def section(part: Part) -> list[str]:
         settings = ", ".join(f"{name} {value}" for name, value in about["settings"].items())
         lines += [
             f"`{part.command}`, {about['date']}, commit {about['commit'] or 'unknown'}. {about['machine']}; clients and"
-            f" server on the same one. PostgreSQL {about['postgresql']}; {settings}. Load average at the start:"
+            f" server on the same one. {database(about)}; {settings}. Load average at the start:"
             f" {about['load']}.",
             "",
         ]
@@ -83,6 +84,11 @@ def section(part: Part) -> list[str]:
     for note in part.notes:
         lines += [note, ""]
     return lines
+
+
+def database(about: dict[str, Any]) -> str:
+    """Which database it was, with its version."""
+    return f"SQLite {about['sqlite']}" if "sqlite" in about else f"PostgreSQL {about['postgresql']}"
 
 
 def figure_table(figures: Sequence[Figure]) -> list[str]:

@@ -89,12 +89,6 @@ class Part:
 
 def about(server: Server, load: float) -> dict[str, Any]:
     """Where and when a part was measured. `load` is the load average before it began."""
-    disturbed = []
-    if load > QUIET_LOAD:
-        disturbed.append(
-            f"The load average was {load:.2f} at the start: other programs were running. Measure again when it is below"
-            f" {QUIET_LOAD}."
-        )
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "commit": commit(),
@@ -102,8 +96,18 @@ def about(server: Server, load: float) -> dict[str, Any]:
         "postgresql": server.setting("server_version").split()[0],
         "settings": {name: server.setting(name) for name in SETTINGS},
         "load": round(load, 2),
-        "disturbed": disturbed,
+        "disturbed": disturbances(load),
     }
+
+
+def disturbances(load: float) -> list[str]:
+    """Why a run is to be repeated, in sentences; empty where the machine was quiet."""
+    if load <= QUIET_LOAD:
+        return []
+    return [
+        f"The load average was {load:.2f} at the start: other programs were running. Measure again when it is below"
+        f" {QUIET_LOAD}."
+    ]
 
 
 def commit() -> str:

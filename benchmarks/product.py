@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -44,6 +44,10 @@ class ProductRound:
     """What submitting cost the server."""
     worked: Counters
     """What the cluster cost the server, its start and its end included."""
+    whole: Counters
+    """All of it: submitting, a VACUUM, and the cluster, as it is counted of other products."""
+    whole_cpu_seconds: float
+    """Processor time of all the cluster's processes, from when its first worker is there to the end of the work."""
 
 
 def prepare() -> None:
@@ -114,7 +118,10 @@ def measure(
     mine = Job.objects.filter(correlation_id=name)
     unfinished = mine.exclude(status__in=(JobStatus.DONE, JobStatus.FAIL))
     with cluster(log) as child:
-        asked = wait_until(lambda: not unfinished.exists(), child)
+        asked = wait_until(Worker.objects.exists, child, 0.02)
+        cluster_cpu = cpu_of_session(child.pid)
+        asked += wait_until(lambda: not unfinished.exists(), child)
+        cluster_cpu = cpu_of_session(child.pid) - cluster_cpu
         asked += wait_until(lambda: Worker.objects.count() == WORKERS, child)
         cpu = sum(cpu_of(pid) for pid in Worker.objects.values_list("pid", flat=True))
     after = _counted(server)
@@ -124,8 +131,10 @@ def measure(
     worked = after - before
     own = asked + 2  # the questions above, the deleting of the workers, and the reading of their numbers
     worked = Counters(worked.commits - own, worked.elsewhere, worked.wal)
+    whole = after - start
+    whole = Counters(whole.commits - own, whole.elsewhere, whole.wal)
     seconds = (times["last"] - times["first"]).total_seconds()
-    return ProductRound(jobs, seconds, cpu, submit_seconds, submitted - start, worked)
+    return ProductRound(jobs, seconds, cpu, submit_seconds, submitted - start, worked, whole, cluster_cpu)
 
 
 def measure_idle(server: Server, log: Path) -> Counters:
@@ -174,3 +183,14 @@ def cpu_of(pid: int) -> float:
     """Processor time that a process has used since it was forked."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def cpu_of_session(session: int) -> float:
+    """Processor time so far of all processes of a session, and of those that they have seen end."""
+    ticks = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+            if int(fields[3]) == session:
+                ticks += sum(int(one) for one in fields[11:15])
+    return ticks / os.sysconf("SC_CLK_TCK")

@@ -24,55 +24,54 @@ import psycopg
 from scripts.test import postgresql
 
 from . import parts, peer
-from .database import Server, Unfit, fresh_database
-from .page import markdown
+from .database import HOUSEKEEPING, Server, Unfit, fresh_database
+from .page import section
 from .parts import ROOT, Table
 from .run import say, set_up_django
 
 PAGE = ROOT / "docs" / "profile.md"
 RATE = 200
 """Samples per second and thread."""
+SPY_PATIENCE_SECONDS = 30
+MOST_WAL = 400_000_000
+"""Bytes; reading it takes about as long as writing it."""
 GROUPS = (
-    ("waiting for work", ("execution/doorbell.py", "execution/broker.py", "django_q/")),
-    (
-        "heartbeat and services",
-        ("execution/services.py", "(workflows/execution/worker.py:Heartbeat", "execution/limits.py"),
-    ),
+    ("waiting for work", ("execution/doorbell.py", "execution/broker.py", "JobPool.wait ", "django_q/")),
+    ("heartbeat, committer, services", ("Heartbeat.", "Committer.", "execution/services.py")),
     ("the plugin", ("benchmarks/plugin.py",)),
     ("decide (engine)", ("workflows/engine/",)),
-    ("claim", ("statements/claim", "execution/gates.py")),
-    ("plan and commit", ("execution/commit.py", "workflows/models/", "execution/letters.py", "execution/events.py")),
-    ("step: registry, context, limits", ("execution/steps.py", "workflows/registry.py")),
-    ("batch and executor", ("execution/batch.py", "execution/executor.py", "execution/")),
+    ("claim", ("claim (", "JobWorker._more ", "execution/gates.py", "execution/slots.py")),
+    ("write and wait for commits", ("models/statements/", "JobPool._send ", "JobPool._take_answer ")),
+    (
+        "plan commits: history, task runs, messages",
+        ("execution/commit.py", "execution/letters.py", "execution/events.py"),
+    ),
+    ("submit", ("execution/births.py",)),
+    ("the step: registry, context, time limit", ("execution/steps.py", "workflows/registry.py", "execution/limits.py")),
+    ("the executor: state, signals", ("execution/executor.py", "execution/definitions.py")),
+    ("the pool: what is next", ("execution/pool.py", "execution/worker.py", "execution/")),
 )
-"""From the innermost frame outwards, the first that fits says where a sample belongs."""
+"""From the innermost frame outwards, the first that fits says where a sample belongs. The server's share of the time is
+in the groups that wait for it."""
 
 
 def group(stack: str) -> str:
     """The group of one sample: `outer (file);inner (file)`."""
-    frames = stack.split(";")
-    library = ""
-    for frame in reversed(frames):
-        if not library and "psycopg" in frame:
-            library = "database: waiting, and psycopg"
-        elif not library and ("/json/" in frame or "(json" in frame):
-            library = "JSON"
-        for name, files in GROUPS:
-            if any(file in frame for file in files):
-                return name if name == "waiting for work" else library or name
-    return library or "Django, Python and the rest"
+    json_frame = False
+    for frame in reversed(stack.split(";")):
+        json_frame = json_frame or "/json/" in frame
+        for name, marks in GROUPS:
+            if any(mark in frame for mark in marks):
+                return f"{name}, of it JSON" if json_frame else name
+    return "the rest"
 
 
 def grouped(lines: Iterable[str]) -> Counter[str]:
-    """Samples by group, of the threads that work: those in which a frame of the workflows' execution is."""
+    """Samples by group, of the thread that runs the jobs."""
     found: Counter[str] = Counter()
     for line in lines:
         stack, _, count = line.rstrip().rpartition(" ")
-        if (
-            "workflows/execution" in stack
-            and "Heartbeat" not in stack
-            and "_bootstrap_inner" not in stack.split(";")[0]
-        ):
+        if "workflows/execution" in stack and "Thread._bootstrap" not in stack:
             found[group(stack)] += int(count)
     return found
 
@@ -80,7 +79,7 @@ def grouped(lines: Iterable[str]) -> Counter[str]:
 def main() -> int:
     """Profile both modes, and write the page."""
     parser = argparse.ArgumentParser(prog="make profile", description=__doc__.splitlines()[0])
-    parser.add_argument("--jobs", type=int, default=5000)
+    parser.add_argument("--jobs", type=int, default=3000)
     parser.add_argument("--no-page", action="store_true", help="print only")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # what it started ends with it
@@ -111,31 +110,32 @@ def profile(server: Server, options: argparse.Namespace, load: float, folder: Pa
 
     from . import product
 
+    reason = peer.install("py-spy")
     about = parts.about(server, load)
+    product.prepare()
+    product.measure(server, 100, "warm-up", folder / "cluster.log")
     lines = [
         "# Where the time goes",
         "",
-        f"`make profile ARGS='--jobs {options.jobs}'`, {about['date']}, commit {about['commit']}. {about['machine']}."
-        f" PostgreSQL {about['postgresql']}. Load average at the start: {about['load']}.",
+        "Two workers run jobs of three steps that do nothing, while py-spy looks into them from outside. `make profile`"
+        " wrote this page. Being watched costs time: the rates are in [benchmarks.md](benchmarks.md), here it is the"
+        " shares that count.",
         "",
-        *(f"**Disturbed:** {sentence}\n" for sentence in about["disturbed"]),
     ]
-    reason = peer.install("py-spy")
-    product.prepare()
-    product.measure(server, 100, "warm-up", folder / "cluster.log")
     for title, workflow in (("Commits shared", product.WORKFLOW), ("One commit a step", product.ALONE)):
         say(title)
-        lines += [f"## {title}", ""]
         product.submit(options.jobs, f"profile-{workflow}", workflow)
         connections.close_all()
         server.checkpoint()
-        lines += one_mode(server, options.jobs, f"profile-{workflow}", folder, reason)
+        part = parts.Part(workflow, title, f"make profile ARGS='--jobs {options.jobs}'", about=about)
+        one_mode(server, part, options.jobs, f"profile-{workflow}", folder, reason)
+        lines += section(part)
     connections.close_all()
     return "\n".join(lines)
 
 
-def one_mode(server: Server, jobs: int, name: str, folder: Path, reason: str) -> list[str]:
-    """Run the jobs that wait, and say where it went."""
+def one_mode(server: Server, part: parts.Part, jobs: int, name: str, folder: Path, reason: str) -> None:
+    """Run the jobs that wait, and add to the part where it went."""
     from django.db import connections
 
     from workflows.models import Job, JobStatus, Worker
@@ -144,50 +144,55 @@ def one_mode(server: Server, jobs: int, name: str, folder: Path, reason: str) ->
 
     Worker.objects.all().delete()
     statements = _reset_statements(server)
-    before = server.counters().wal
+    before = server.counters()
     begin = server.connection.execute("SELECT pg_current_wal_lsn()::text").fetchone()
     unfinished = Job.objects.filter(correlation_id=name).exclude(status__in=(JobStatus.DONE, JobStatus.FAIL))
     raw: list[Path] = []
     spies: list[subprocess.Popen[bytes]] = []
-    with product.cluster(folder / "cluster.log") as child:
-        product.wait_until(lambda: Worker.objects.count() == product.WORKERS, child, 0.02)
-        began = time.monotonic()
-        for pid in () if reason else Worker.objects.values_list("pid", flat=True):
-            raw.append(folder / f"{name}-{pid}.raw")
-            spies.append(_spy(pid, raw[-1]))
-        product.wait_until(lambda: not unfinished.exists(), child, 0.05)
-        seconds = time.monotonic() - began
-        cpu = sum(product.cpu_of(pid) for pid in Worker.objects.values_list("pid", flat=True))
-        backends = _backend_cpu(server)
-    for spy in spies:
-        with suppress(subprocess.TimeoutExpired):
-            spy.wait(15)
-        if spy.poll() is None:
-            spy.kill()
-            spy.wait()
+    try:
+        with product.cluster(folder / "cluster.log") as child:
+            product.wait_until(lambda: Worker.objects.count() == product.WORKERS, child, 0.02)
+            began = time.monotonic()
+            for pid in () if reason else Worker.objects.values_list("pid", flat=True):
+                raw.append(folder / f"{name}-{pid}.raw")
+                spies.append(_spy(pid, raw[-1]))
+            product.wait_until(lambda: not unfinished.exists(), child, 0.05)
+            seconds = time.monotonic() - began
+            cpu = sum(product.cpu_of(pid) for pid in Worker.objects.values_list("pid", flat=True))
+            backends = _backend_cpu(server)
+            for spy in spies:
+                spy.send_signal(signal.SIGINT)  # it writes down what it has seen
+            for spy in spies:
+                with suppress(subprocess.TimeoutExpired):
+                    spy.wait(SPY_PATIENCE_SECONDS)
+    finally:
+        for spy in spies:
+            if spy.poll() is None:
+                spy.kill()
+                spy.wait()
     connections.close_all()
     steps = jobs * len(product.TASKS)
-    lines = [
+    written = server.counters() - before
+    part.notes.append(
         f"{jobs:,} jobs in {seconds:.1f} s while watched: {seconds / steps * 1e6:,.0f} µs a step. Processor time of the"
         f" two workers: {cpu / steps * 1e6:,.0f} µs a step; of the server's sessions that were still there:"
-        f" {backends / steps * 1e6:,.0f} µs.",
-        "",
-    ]
+        f" {backends / steps * 1e6:,.0f} µs."
+    )
     samples = grouped(line for path in raw if path.exists() for line in path.read_text("utf-8").splitlines())
     if samples:
         total = samples.total()
         rows = [[key, f"{n / total:.1%}", f"{n / RATE / steps * 1e6:,.1f}"] for key, n in samples.most_common()]
-        lines += markdown(
-            Table(["the workers", "share", "µs a step"], rows, "Samples of both workers' threads, waiting included.")
-        )
+        note = "Samples of the thread that runs the jobs, in both workers, waiting included."
+        part.tables.append(Table(["the workers", "share", "µs a step"], rows, note))
     else:
-        lines += [
-            f"**Not measured: the workers' functions.** {reason or 'py-spy could not look into the workers.'}",
-            "",
-        ]
-    lines += _statements(server, statements, steps)
-    lines += _wal(server, str(begin[0]) if begin else "0/0", server.counters().wal - before, jobs)
-    return lines
+        part.notes.append(f"**Not measured: the workers' functions.** {reason or 'py-spy could not look into them.'}")
+    _statements(server, part, statements, steps)
+    if written.elsewhere > HOUSEKEEPING:
+        part.notes.append(
+            f"**Disturbed:** other databases committed {written.elsewhere:,} transactions meanwhile; the write-ahead"
+            " log by table and by kind of record includes theirs."
+        )
+    _wal(server, part, str(begin[0]) if begin else "0/0", written.wal, jobs)
 
 
 def _spy(pid: int, target: Path) -> subprocess.Popen[bytes]:
@@ -228,33 +233,33 @@ def _reset_statements(server: Server) -> str:
     return ""
 
 
-def _statements(server: Server, reason: str, steps: int) -> list[str]:
+def _statements(server: Server, part: parts.Part, reason: str, steps: int) -> None:
     """The server's time by statement."""
     if reason:
-        return [f"**Not measured: the server's time by statement.** {reason}.", ""]
+        part.notes.append(f"**Not measured: the server's time by statement.** {reason}.")
+        return
     rows = server.connection.execute(
         "SELECT left(regexp_replace(query, '\\s+', ' ', 'g'), 90), calls, total_exec_time, wal_bytes"
         " FROM pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname = %s)"
         " ORDER BY total_exec_time DESC LIMIT 15",
         [server.database],
     ).fetchall()
-    cells = [
-        [
-            "`" + text.replace("|", "\\|").replace("`", "") + "`",
-            f"{calls:,}",
-            f"{float(ms) / steps * 1e3:,.1f}",
-            f"{int(wal) / steps:,.0f}",
-        ]
-        for text, calls, ms, wal in rows
-    ]
-    return markdown(Table(["statement", "calls", "µs a step", "bytes of WAL a step"], cells))
+    cells = []
+    for text, calls, ms, wal in rows:
+        shown = text.replace("|", "\\|").replace("`", "")
+        cells.append([f"`{shown}`", f"{calls:,}", f"{float(ms) / steps * 1e3:,.1f}", f"{int(wal) / steps:,.0f}"])
+    part.tables.append(Table(["statement", "calls", "µs a step", "bytes of WAL a step"], cells))
 
 
-def _wal(server: Server, begin: str, written: int, jobs: int) -> list[str]:
+def _wal(server: Server, part: parts.Part, begin: str, written: int, jobs: int) -> None:
     """The write-ahead log by type of record, and by table, as pg_walinspect reads it."""
-    lines = [f"{written / jobs:,.0f} bytes of write-ahead log per job, the cluster's start included.", ""]
+    part.notes.append(f"{written / jobs:,.0f} bytes of write-ahead log per job, the cluster's start included.")
+    if written > MOST_WAL:
+        part.notes.append("**Not measured: the log by record and table.** It is too long to be read in a short time.")
+        return
     try:
         with psycopg.connect(server.database_url, autocommit=True) as connection:
+            connection.execute("SET statement_timeout = '60s'")
             connection.execute("CREATE EXTENSION IF NOT EXISTS pg_walinspect")
             end = connection.execute("SELECT pg_current_wal_flush_lsn()::text").fetchone()
             assert end is not None
@@ -274,11 +279,11 @@ def _wal(server: Server, begin: str, written: int, jobs: int) -> list[str]:
                 " GROUP BY 1 ORDER BY 3 DESC LIMIT 20"
             ).fetchall()
     except psycopg.Error as error:
-        return [*lines, f"**Not measured: the log by record and table.** {str(error).splitlines()[0]}.", ""]
+        part.notes.append(f"**Not measured: the log by record and table.** {str(error).splitlines()[0]}.")
+        return
     for head, rows in (("record", kinds), ("table or index, of a record's first block", tables)):
         cells = [[str(kind), f"{count / jobs:,.2f}", f"{int(size) / jobs:,.0f}"] for kind, count, size in rows]
-        lines += markdown(Table([head, "records per job", "bytes per job"], cells))
-    return lines
+        part.tables.append(Table([head, "records per job", "bytes per job"], cells))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any
 
 from . import batch_loop, loop, peer, product
-from .database import Counters, Server
+from .database import HOUSEKEEPING, Counters, Server
 from .figures import Figure, Ratio, amount, compare
 from .parts import Bar, Part, Table
 
@@ -39,8 +39,11 @@ class Rounds:
     submit_wal: list[float] = field(default_factory=list)
     submit_rates: list[float] = field(default_factory=list)
     """Jobs submitted per second."""
+    elsewhere: list[int] = field(default_factory=list)
+    """Transactions of other databases meanwhile: their write-ahead log is counted too."""
 
     def add(self, jobs: int, seconds: float, cpu: float, worked: Counters) -> None:
+        self.elsewhere.append(worked.elsewhere)
         self.rates.append(jobs * STEPS / seconds)
         self.cpu.append(cpu / jobs / STEPS * 1000)
         self.commits.append(worked.commits / jobs)
@@ -50,6 +53,11 @@ class Rounds:
         self.submit_rates.append(jobs / seconds)
         self.submit_commits.append(submitted.commits / jobs)
         self.submit_wal.append(submitted.wal / jobs)
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether others wrote to the log, more than the server's own housekeeping does, or something is negative."""
+        return sum(self.elsewhere) > HOUSEKEEPING * len(self.elsewhere) or min(*self.commits, *self.wal, 0) < 0
 
     @property
     def all_commits(self) -> list[float]:
@@ -66,7 +74,8 @@ class Ours:
     def __init__(self, server: Server, folder: Path, name: str) -> None:
         self.server, self.log, self.name = server, folder / "cluster.log", name
         self.together, self.alone = Rounds(), Rounds()
-        self.elsewhere: list[int] = []
+        self.whole_together, self.whole_alone = Rounds(), Rounds()
+        """The same rounds, with everything counted that is counted of other products."""
         product.prepare()
         product.measure(server, 100, f"{name}-warm-up", self.log)
         self.state: Any = product.a_state()
@@ -74,24 +83,26 @@ class Ours:
 
     def round(self, number: int, jobs: int) -> None:
         """One round of both modes. Jobs are submitted in batches, and one by one where each step has its commit."""
-        for rounds, workflow, batch in (
-            (self.together, product.WORKFLOW, product.MAX_BATCH),
-            (self.alone, product.ALONE, 1),
+        for rounds, whole, workflow, batch in (
+            (self.together, self.whole_together, product.WORKFLOW, product.MAX_BATCH),
+            (self.alone, self.whole_alone, product.ALONE, 1),
         ):
             self.server.checkpoint()
             name = f"{self.name}-{workflow}-{number}"
             one = product.measure(self.server, jobs, name, self.log, workflow, batch)
             rounds.add(one.jobs, one.seconds, one.cpu_seconds, one.worked - self.idle)
-            self.elsewhere.append(one.worked.elsewhere + one.submitted.elsewhere)
+            rounds.elsewhere[-1] += one.submitted.elsewhere
             rounds.add_submission(one.jobs, one.submit_seconds, one.submitted)
+            whole.add(one.jobs, one.seconds, one.whole_cpu_seconds, one.whole)
 
     def notes(self) -> list[str]:
         """What others did on the server meanwhile, in a sentence, where it was more than its own housekeeping."""
-        if sum(self.elsewhere) <= 50 * len(self.elsewhere):
+        if not (self.together.disturbed or self.alone.disturbed):
             return []
+        count = sum(self.together.elsewhere) + sum(self.alone.elsewhere)
         return [
-            f"**Disturbed:** other databases of this server committed {sum(self.elsewhere):,} transactions during the"
-            " product's rounds. The figures of the write-ahead log include theirs, and mean nothing."
+            f"**Disturbed:** other databases of this server committed {count:,} transactions during the product's"
+            " rounds. The figures of the write-ahead log include theirs, and are not judged."
         ]
 
 
@@ -123,15 +134,20 @@ def core_figures(together: Rounds, alone: Rounds, single: Rounds, batched: Round
     """The figures that were wanted of the core."""
     one_by_one = [a + b for a, b in zip(together.commits, alone.submit_commits, strict=True)]
     rate, cpu = "steps/s", "CPU s per 1,000 steps"
+    undisturbed = not (together.disturbed or alone.disturbed)
+
+    def counted(name: str, values: Sequence[float], unit: str, wanted: float) -> Figure:
+        return amount(name, values, unit, wanted if undisturbed else None)
+
     return [
         compare("One commit a step", alone.rates, LOOP, single.rates, rate, 0.8),
         compare("Commits shared", together.rates, LOOP, single.rates, rate, 5),
         compare("Commits shared", together.rates, BATCH_LOOP, batched.rates, rate, 0.4),
-        amount("Transactions per job, submitting included: one commit a step", alone.all_commits, "", 4.2),
-        amount("Transactions per job, submitting included: commits shared", one_by_one, "", 1.3),
-        amount("The same, submitted in batches", together.all_commits, "", 0.3),
-        amount("WAL per job, submitting included: one commit a step", kilo(alone.all_wal), "kB", 2.0),
-        amount("WAL per job, submitting included: commits shared, in batches", kilo(together.all_wal), "kB", 2.0),
+        counted("Transactions per job, submitting included: one commit a step", alone.all_commits, "", 4.2),
+        counted("Transactions per job, submitting included: commits shared", one_by_one, "", 1.3),
+        counted("The same, submitted in batches", together.all_commits, "", 0.3),
+        counted("WAL per job, submitting included: one commit a step", kilo(alone.all_wal), "kB", 2.0),
+        counted("WAL per job, submitting included: commits shared, in batches", kilo(together.all_wal), "kB", 2.0),
         compare("Processor time, one commit a step", alone.cpu, LOOP, single.cpu, cpu, 2, "less"),
         compare("Processor time, commits shared", together.cpu, LOOP, single.cpu, cpu, 0.25, "less"),
     ]
@@ -177,7 +193,7 @@ def peers(server: Server, options: argparse.Namespace, folder: Path, say: Callab
         for this in wanted:
             if this.title not in theirs:
                 continue
-            jobs = max(int(this.jobs * options.peer_share), 4) // 2 * 2
+            jobs = jobs_of(this, options)
             try:
                 result = peer.measure(server, this, jobs)
             except peer.Failed as error:
@@ -192,7 +208,8 @@ def peers(server: Server, options: argparse.Namespace, folder: Path, say: Callab
             f"round {number}: steps/s: loop {single.rates[-1]:.0f}, commits shared {ours.together.rates[-1]:.0f},"
             f" one commit a step {ours.alone.rates[-1]:.0f}"
         )
-    part = Part("peers", "Beside what else one could install", f"make bench-peers ARGS='{said(options)}'")
+    share = f" --peer-share {options.peer_share:g}" if options.peer_share != 1 else ""
+    part = Part("peers", "Beside what else one could install", f"make bench-peers ARGS='{said(options)}{share}'")
     part.notes = ours.notes()
     known = {one.title: one for one in wanted}
     for title, rounds in theirs.items():
@@ -201,7 +218,7 @@ def peers(server: Server, options: argparse.Namespace, folder: Path, say: Callab
             compare("One commit a step", ours.alone.rates, title, rounds.rates, "steps/s", this.wanted_alone),
             compare("Commits shared", ours.together.rates, title, rounds.rates, "steps/s", this.wanted_together),
         ]
-    columns = {TOGETHER: ours.together, ALONE: ours.alone, LOOP: single, **theirs}
+    columns = {TOGETHER: ours.whole_together, ALONE: ours.whole_alone, LOOP: single, **theirs}
     rows = []
     for title, rounds in columns.items():
         ratio = Ratio.of(ours.alone.rates, rounds.rates)
@@ -221,23 +238,34 @@ def peers(server: Server, options: argparse.Namespace, folder: Path, say: Callab
              "transactions per job", "kB of write-ahead log per job"],
             rows,
             f"Medians of {options.rounds} rounds, in brackets the least and the most; the ratio is taken round by"
-            " Transactions and write-ahead log of a peer include enqueueing the work and starting its workers; of ours"
-            " and of the loop they do not. Processor time is of the processes that run the steps, not of the database.",
+            f" round. A round of ours and of the loop has {options.jobs:,} jobs, those of the others stand below."
+            " Processor time is of all processes that the product started (a broker among them), from the first step"
+            " begun to the end; not of the database. Transactions and write-ahead log include submitting the work, a"
+            " VACUUM, and the start and the end of the workers, ours too, so that they weigh more where a round has"
+            " fewer jobs; of the loop only its steps are counted. What a broker outside of the database writes is not"
+            " in them." + (" **Other databases wrote to the same log meanwhile.**" if any(
+                one.disturbed for one in columns.values()) else ""),
         )
     )  # fmt: skip
     part.tables.append(
         Table(
             ["peer", "version", "jobs in a round", "what a job of three steps is", "tuning"],
             [
-                [title, peer.version(known[title]), f"{int(known[title].jobs * options.peer_share):,}",
+                [title, peer.version(known[title]), f"{jobs_of(known[title], options):,}",
                  known[title].meaning, tuning[title]]
                 for title in theirs
             ],
         )
     )  # fmt: skip
-    part.notes += [f"**{name}** was not measured: {reason}" for name, reason in failures.items()]
+    left_out = {} if options.only else peer.LEFT_OUT
+    part.notes += [f"**{name}** was not measured: {reason}" for name, reason in (failures | left_out).items()]
     part.bars = [Bar.of(title, rounds.rates, title in (TOGETHER, ALONE)) for title, rounds in columns.items()]
     return part
+
+
+def jobs_of(this: peer.Peer, options: argparse.Namespace) -> int:
+    """How many jobs a round of a peer has: an even number, because some divide them between two processes."""
+    return max(int(this.jobs * options.peer_share), 4) // 2 * 2
 
 
 def said(options: argparse.Namespace) -> str:

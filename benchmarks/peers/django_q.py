@@ -78,7 +78,9 @@ def peer(url: str, jobs: int) -> None:
     call_command("migrate", verbosity=0)
     connection.close()
     if VARIANT == "default" and jobs * STEPS > KEPT:
-        raise ValueError(f"django-q2 keeps {KEPT} results by default: no more than {KEPT // STEPS} jobs can be counted.")
+        raise ValueError(
+            f"django-q2 keeps {KEPT} results by default: no more than {KEPT // STEPS} jobs can be counted."
+        )
     said = ", ".join(f"{name}={value}" for name, value in {**VARIANTS[VARIANT], **CONNECTION}.items())
     tell(ready={"tuning": said or f"none: only orm='default' and workers={PROCESSES} are set"})
     wait_for_go()
