@@ -6,11 +6,11 @@ PY     := $(VENV)/bin/python
 ARGS   ?=
 # For `make real-log`: the XES log to replay.
 LOG    ?=
-# For `make bench`: the parts to measure; all of core, peers and latency without.
+# For `make bench`: the parts to measure; core, peers and latency without any.
 PARTS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test properties plans check lock bench bench-peers profile bench-engine bench-map bench-priority bench-sqlite real-log clean \
+.PHONY: help run test properties plans check lock bench bench-all bench-peers profile bench-engine bench-map bench-priority bench-sqlite real-log clean \
         bench-submit bench-resume bench-size bench-fire bench-exports
 
 help: ## Say what there is
@@ -20,6 +20,7 @@ help: ## Say what there is
 	@echo "make plans               the plans of the hot statements beside a million jobs (PostgreSQL)"
 	@echo "make check               lint, types, architecture, deployment checks, missing migrations"
 	@echo "make bench               measure against hand-written queues and other products (PARTS=core for one part alone)"
+	@echo "make bench-all           that, and every other part of the page: submitting, resuming, size, faults, exports, SQLite"
 	@echo "make bench-peers         the part of it that is other products (ARGS='--only dbos' for one of them)"
 	@echo "make profile             where a worker's time, the server's time and the write-ahead log go"
 	@echo "make bench-engine        what a step and a publish cost, for 10, 100 and 1,000 tasks"
@@ -32,7 +33,7 @@ help: ## Say what there is
 	@echo "make bench-fire          the same with workers killed, plugins that raise, sleep, or answer 1 MB"
 	@echo "make bench-exports       memory and rate of the history and a report of a million rows"
 	@echo "make real-log LOG=path   replay an XES log of a real office, and compare what comes out"
-	@echo "make lock                compile requirements*.in into the pinned files"
+	@echo "make lock                compile requirements*.in, and those of benchmarks/peers, into the pinned files"
 	@echo "make clean               remove what was built (not your data in var/)"
 
 $(PY):
@@ -68,9 +69,15 @@ check: $(VENV)/.installed-dev
 lock: $(VENV)/.installed-dev
 	$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements.in -o requirements.txt
 	$(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 requirements-dev.in -o requirements-dev.txt
+	for one in benchmarks/peers/*.in; do \
+	    $(VENV)/bin/uv pip compile --quiet --generate-hashes --python-version 3.11 $$one -o $${one%.in}.txt || exit 1; \
+	done
 
 bench: $(VENV)/.installed-dev
 	@$(PY) -m benchmarks.run $(PARTS) $(ARGS)
+
+bench-all: $(VENV)/.installed-dev
+	@$(PY) -m benchmarks.run all $(ARGS)
 
 bench-peers: $(VENV)/.installed-dev
 	@$(PY) -m benchmarks.run peers $(ARGS)
