@@ -128,6 +128,7 @@ def profile(server: Server, options: argparse.Namespace, load: float, folder: Pa
         connections.close_all()
         server.checkpoint()
         part = parts.Part(workflow, title, f"make profile ARGS='--jobs {options.jobs}'", about=about)
+        about = {}  # said once
         one_mode(server, part, options.jobs, f"profile-{workflow}", folder, reason)
         lines += section(part)
     connections.close_all()
@@ -189,8 +190,8 @@ def one_mode(server: Server, part: parts.Part, jobs: int, name: str, folder: Pat
     _statements(server, part, statements, steps)
     if written.elsewhere > HOUSEKEEPING:
         part.notes.append(
-            f"**Disturbed:** other databases committed {written.elsewhere:,} transactions meanwhile; the write-ahead"
-            " log by table and by kind of record includes theirs."
+            f"**Disturbed:** other databases committed {written.elsewhere:,} transactions meanwhile; the length of"
+            " the write-ahead log includes theirs, and so do the commits in it."
         )
     _wal(server, part, str(begin[0]) if begin else "0/0", written.wal, jobs)
 
@@ -267,7 +268,10 @@ def _wal(server: Server, part: parts.Part, begin: str, written: int, jobs: int) 
                 "CREATE TEMP TABLE seen AS SELECT resource_manager || ' ' || record_type AS kind,"
                 " record_length AS size,"
                 " substring(block_ref FROM 'rel \\d+/\\d+/(\\d+)')::oid AS node"
-                " FROM pg_get_wal_records_info(%s, %s)",
+                " FROM pg_get_wal_records_info(%s, %s)"
+                " WHERE coalesce(block_ref, '') !~ 'rel \\d+/'"
+                " OR block_ref ~ (SELECT 'rel \\d+/(0|' || oid || ')/'"
+                " FROM pg_database WHERE datname = current_database())",
                 [begin, end[0]],
             )
             kinds = connection.execute(
