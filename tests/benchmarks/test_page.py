@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import chart, page
+from benchmarks import chart, page, run
+from benchmarks.database import Counters
 from benchmarks.figures import Figure, Ratio, amount, compare
 from benchmarks.parts import Bar, Part, Table
 
@@ -77,6 +80,31 @@ def test_the_chart_has_a_bar_for_each_alternative_and_only_one_where_two_parts_h
     widths = [float(one.get("width")) for one in rectangles]
     assert widths == sorted(widths, reverse=True)
     assert widths[-1] > 0
+
+
+@pytest.mark.parametrize(
+    ("worked", "judged"),
+    [(Counters(6, 0, 3000), True), (Counters(6, 5000, 3000), False), (Counters(-1, 0, 3000), False)],
+)
+def test_transactions_and_log_are_judged_only_where_nobody_else_wrote(worked, judged):
+    from benchmarks.throughput import Rounds, core_figures
+
+    loop, ours = Rounds(), Rounds()
+    loop.add(1, 1.0, 0.1, Counters(3, 0, 1000))
+    ours.add(1, 1.0, 0.1, worked)
+    ours.add_submission(1, 0.1, Counters(1, 0, 100))
+    figures = core_figures(ours, ours, loop, loop)
+    counted = [one for one in figures if one.reference is None]
+    assert len(counted) == 5
+    assert all((one.met is not None) is judged for one in counted)
+    assert all(one.met is not None for one in figures if one.reference is not None)
+
+
+def test_a_part_that_fails_is_told_and_leaves_no_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    options = argparse.Namespace(rounds_given=None, no_page=True)
+    assert run.measure_other("no_such_part", options, tmp_path, tmp_path / "results", dict(os.environ)) is False
+    assert "seconds, FAILED with 1" in capsys.readouterr().out
+    assert not (tmp_path / "results").exists()
 
 
 def a_part(name: str, *figures: Figure) -> Part:
