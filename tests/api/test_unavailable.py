@@ -82,4 +82,5 @@ def test_behind_a_writer_that_does_not_end_writers_are_put_off_and_readers_answe
         assert worker.tick(0.1) == 0
         assert "lost the database: database is locked" in caplog.text
     assert worker.tick(0.1) == 1
+    worker.close()
     assert Job.objects.get(pk=job.pk).status == "DONE"

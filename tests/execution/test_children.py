@@ -217,7 +217,7 @@ def test_a_commit_stands_whatever_becomes_of_the_settling_after_it(monkeypatch):
 
 def test_items_that_have_not_begun_are_cancelled_all_at_once_and_their_history_says_so():
     job = submit(a_map(), {"items": list(range(1_200))})
-    worker = JobWorker("default")
+    worker = JobWorker("default", alone=True)
     worker.run(claim("default", worker.name, 1, 30), float("inf"))
     assert Job.objects.filter(parent=job, status="NEW").count() == 1_200
     cancel_job(job.pk, actor="operator")

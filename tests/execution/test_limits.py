@@ -7,7 +7,7 @@ import time
 from datetime import timedelta
 
 import pytest
-from django.db import connection, connections
+from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -109,8 +109,7 @@ def work(workers, until, seconds=30.0):
         except Exception as error:
             errors.append(error)
         finally:
-            worker.doorbell.close()
-            connections.close_all()
+            worker.close()
 
     threads = [threading.Thread(target=live) for _ in range(workers)]
     for thread in threads:

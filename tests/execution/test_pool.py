@@ -116,7 +116,7 @@ def test_a_batch_whose_time_is_up_hands_back_what_it_has_not_begun(settings):
     definition = publish(chain("two", "nothing", "nothing"))
     for _ in range(5):
         submit(definition, rank=timezone.now() - timedelta(hours=1))
-    worker = JobWorker("default")
+    worker = JobWorker("default", alone=True)
     worker.run(claim("default", worker.name, 10, 30), until=0.0)
 
     assert TaskRun.objects.count() == 1, "one step is always run, so that a short tick makes progress, too"
@@ -162,9 +162,9 @@ def worker():
 
 def work(worker):
     """Let it work until nothing is left that could run now."""
-    while (jobs := worker.claim()) or worker._waiting:
-        worker.run(jobs, float("inf"))
-        if not jobs and worker.pool.apart:
+    while (jobs := worker.claim()) is not None or worker._waiting:
+        worker.run(jobs or (), float("inf"))
+        if jobs is None and worker.pool.apart:
             worker.pool.wait(PATIENCE)
 
 

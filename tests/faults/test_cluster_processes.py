@@ -61,9 +61,10 @@ def test_a_killed_worker_or_pusher_is_replaced(definition: Definition) -> None:
 
 @pytest.mark.parametrize("victim", ["sentinel", "monitor"])
 def test_a_cluster_that_cannot_go_on_ends_and_another_goes_on(definition: Definition, victim: str) -> None:
+    long = publish(chain("long", *["noted"] * 30))  # longer than the cluster may take to end
     with cluster() as first:
         processes = family(first.pid)
-        busy = submit(definition)
+        busy = submit(long)
         assert eventually(at_work(busy))
         os.kill(processes[victim], signal.SIGKILL)
         assert first.wait(20) != 0, "whoever supervises it is to start another"

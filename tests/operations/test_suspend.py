@@ -227,6 +227,7 @@ def test_while_everything_is_suspended_a_worker_claims_nothing_and_touches_no_jo
     assert leases_left() == 0
     resume("*", actor="olga")
     assert worker.tick(0.1) == 1
+    worker.close()
     assert status(job) == ("DONE", "")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any, ClassVar
 
 from django.apps import apps
@@ -39,7 +40,9 @@ from . import archive, calendars, dead_letters, events, schedules, versions  # n
 admin.site.site_header = "Workflow server"
 admin.site.site_title = "Workflow server"
 
-# The queue library's own pages: its schedules never run here, and its tasks are this product's ticks.
+# The queue library's own pages: its schedules never run here, and its tasks are this product's ticks. Django would ask
+# for them after ours.
+import_module("django_q.admin")
 for _model in apps.get_app_config("django_q").get_models():
     if admin.site.is_registered(_model):
         admin.site.unregister(_model)

@@ -29,6 +29,15 @@ class HasFileno(Protocol):
     def fileno(self) -> int: ...
 
 
+def readable(seconds: float, *sources: HasFileno) -> list[HasFileno]:
+    """Wait at most so long until something can be read from one of the sources; those it can be read from."""
+    poll = select.poll()  # select() knows no file descriptor above 1023
+    by_number = {source.fileno(): source for source in sources}
+    for number in by_number:
+        poll.register(number, select.POLLIN)
+    return [by_number[number] for number, _ in poll.poll(seconds * 1000)]
+
+
 def ring(queue: str = "default") -> None:
     """Tell idle workers that a queue has work. Call it after the commit (`transaction.on_commit`).
 
@@ -71,7 +80,7 @@ class Doorbell:
         if seconds <= 0:
             return False
         if connection.vendor != "postgresql":
-            select.select([] if other is None else [other], [], [], min(seconds, POLL_SECONDS))
+            readable(min(seconds, POLL_SECONDS), *([] if other is None else [other]))
             return True
         try:
             return self._listen(seconds, other)
@@ -104,8 +113,8 @@ class Doorbell:
             if now >= until:
                 return False
             left = (until if again is None else min(until, again)) - now
-            readable = [self._listener] if other is None else [self._listener, other]
-            if other in select.select(readable, [], [], left)[0]:
+            sources = [self._listener] if other is None else [self._listener, other]
+            if other in readable(left, *sources):
                 return True
         self._look_again_at = time.monotonic() + QUIET_SECONDS
         return True

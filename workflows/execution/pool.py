@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import select
+import socket
 import threading
 import time
 import uuid
@@ -28,6 +27,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError
 from workflows.models.statements import Checkpoint, ClaimedJob, Line, answered, checkpoint, release, send
 
 from .children import settle
+from .doorbell import readable
 from .exceptions import LeaseLost
 from .executor import JobRun
 from .limits import armed
@@ -43,26 +43,32 @@ class Arrivals:
 
     def __init__(self) -> None:
         self._ended: deque[Future[StepResult]] = deque()
-        self._read, self._write = os.pipe()
-        os.set_blocking(self._read, False)
-        os.set_blocking(self._write, False)
+        self._here, self._there = socket.socketpair()
+        self._here.setblocking(False)
+        self._there.setblocking(False)
 
     def fileno(self) -> int:
-        return self._read
+        return self._here.fileno()
 
     def tell(self, future: Future[StepResult]) -> None:
         """One has ended. Called in its thread."""
         self._ended.append(future)
-        try:
-            os.write(self._write, b".")
-        except BlockingIOError:
-            return  # so many are unread that the pipe is full: whoever waits for it wakes anyway
+        with contextlib.suppress(OSError):  # full of bytes that nobody has read: whoever waits wakes anyway; or closed
+            self._there.send(b".")
 
     def take(self) -> list[Future[StepResult]]:
         """Those that have ended since the last call."""
         with contextlib.suppress(BlockingIOError):
-            os.read(self._read, 65536)  # before looking: one that ends after it is seen, or rings again
+            self._here.recv(65536)  # before looking: one that ends after it is seen, or rings again
         return [self._ended.popleft() for _ in range(len(self._ended))]
+
+    def wait(self, seconds: float) -> None:
+        """Wait until one may have ended, at most so long."""
+        readable(seconds, self)
+
+    def close(self) -> None:
+        self._here.close()
+        self._there.close()
 
 
 class JobPool:
@@ -87,7 +93,6 @@ class JobPool:
         self.give_up = give_up
         self.line = line
         self.more = more
-        self.arrivals = Arrivals()
         self.steps = 0
         """How many steps were run."""
         self.step_began: float | None = None
@@ -100,9 +105,15 @@ class JobPool:
         """What the committer has written, or could not write."""
         self._apart: dict[Future[StepResult], tuple[JobRun, PreparedStep, float]] = {}
         self._threads: ThreadPoolExecutor | None = None
+        self._arrivals: Arrivals | None = None
         self._ended: list[JobRun] = []
         self._advanced = False
         self.closed = False
+
+    @property
+    def arrivals(self) -> Arrivals | None:
+        """What to wait for while steps run in threads; None while none does."""
+        return self._arrivals if self._apart else None
 
     @property
     def apart(self) -> int:
@@ -149,9 +160,10 @@ class JobPool:
         if self.in_time():
             self._ready.extend(JobRun(job, self.owner) for job in self.more())
 
-    def wait(self, seconds: float) -> bool:
-        """Wait for a step that is run in a thread, at most so long; True where one may have ended."""
-        return bool(select.select([self.arrivals], [], [], seconds)[0])
+    def wait(self, seconds: float) -> None:
+        """Wait for a step that is run in a thread, at most so long."""
+        if self.arrivals is not None:
+            self.arrivals.wait(seconds)
 
     def close(self, seconds: float) -> None:
         """Wait at most so long for the steps in threads, and write what they came to."""
@@ -166,6 +178,8 @@ class JobPool:
     def let_go(self) -> None:
         """Give up what is in hand, and the line."""
         self.closed = True
+        if self._arrivals is not None:
+            self._arrivals.close()
         if self.line is not None:
             self.line.close()
 
@@ -318,15 +332,16 @@ class JobPool:
     # ---- side by side -------------------------------------------------------------------------------------------
 
     def _run_apart(self, run: JobRun, step: PreparedStep) -> None:
-        if self._threads is None:
+        if self._threads is None or self._arrivals is None:
+            self._arrivals = Arrivals()
             most = settings.WORKFLOW_CONCURRENT_STEPS
             self._threads = ThreadPoolExecutor(max_workers=most, thread_name_prefix="step")
         future = self._threads.submit(step.run_apart)
         self._apart[future] = (run, step, time.monotonic() + step.seconds)
-        future.add_done_callback(self.arrivals.tell)
+        future.add_done_callback(self._arrivals.tell)
 
     def _take_arrivals(self) -> None:
-        if not self._apart:
+        if self.arrivals is None:
             return
         for future in self.arrivals.take():
             if future in self._apart:  # else its time was over before

@@ -195,21 +195,22 @@ class _Items:
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self._kept: OrderedDict[int, list[Json]] = OrderedDict()
+        self._kept: OrderedDict[tuple[int, uuid.UUID], list[Json]] = OrderedDict()
 
     def of(self, group: ChildGroup) -> list[Json]:
         """The items of a group. They are let go where its last child is about to be made."""
-        items = self._kept.pop(group.pk, None)
+        key = (group.pk, group.job_id)
+        items = self._kept.pop(key, None)
         if items is None:
             items = ChildGroupData.objects.values_list("items", flat=True).get(pk=group.pk)
-        self._kept[group.pk] = items
+        self._kept[key] = items
         while len(self._kept) > self.most:
             self._kept.popitem(last=False)
         return items
 
-    def forget(self, group_id: int) -> None:
+    def forget(self, group: ChildGroup) -> None:
         """Let go of a group."""
-        self._kept.pop(group_id, None)
+        self._kept.pop((group.pk, group.job_id), None)
 
 
 _items = _Items(most=4)
@@ -227,7 +228,7 @@ def _make(parent: Job, group: ChildGroup, room: int) -> None:
     write_jobs([(_child(parent, group, index, now, due_at), _input(group, items[index], index)) for index in indexes])
     group.started = stop if len(indexes) < room else indexes[-1] + 1
     if group.started == group.total:
-        _items.forget(group.pk)
+        _items.forget(group)
 
 
 def _child(parent: Job, group: ChildGroup, index: int, now: datetime, due_at: datetime | None) -> Job:

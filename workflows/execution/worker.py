@@ -151,14 +151,14 @@ class JobWorker:
             self.doorbell_open()
             while True:
                 self.services.run_due()
-                jobs = self.claim()
-                if jobs or self._waiting:
-                    self.run(jobs, until)
+                jobs = self.claim() if may_claim() else None
+                if jobs is not None or self._waiting:
+                    self.run(jobs or (), until)
                 left = until - time.monotonic()
                 if left <= 0:
                     break
-                if not jobs:
-                    self.doorbell.wait(left, self.pool.arrivals if self.pool.apart else None)
+                if jobs is None:
+                    self.doorbell.wait(left, self.pool.arrivals)
         except (OperationalError, InterfaceError) as error:
             logger.warning("Worker %s lost the database: %s", self.name, error)
             self._let_go()
@@ -172,17 +172,20 @@ class JobWorker:
     def _waiting(self) -> bool:
         return bool(self._suspects) or (self._pool is not None and self._pool.apart > 0)
 
-    def claim(self) -> list[ClaimedJob]:
-        """Claim what may be worked on now: none while everything is suspended, or as many steps as may run in threads.
+    def claim(self) -> list[ClaimedJob] | None:
+        """Claim jobs, and answer those that may be worked on; None where there is nothing to be claimed, or as many
+        steps run in threads as may.
 
         As many jobs are taken at once as steps are quick: a worker that is slow leaves them to others.
         """
         most = min(self._limit, settings.WORKFLOW_CLAIM_BATCH, settings.WORKFLOW_CONCURRENT_STEPS - self.pool.apart)
-        if most <= 0 or self._suspects or not may_claim():
-            return []
+        if most <= 0 or self._suspects:
+            return None
         jobs = claim(self.queue, self.name, most, settings.WORKFLOW_LEASE_SECONDS)
         self._backlog = len(jobs) == most
-        if jobs and not self.heartbeat.busy.is_set():
+        if not jobs:
+            return None
+        if not self.heartbeat.busy.is_set():
             self.heartbeat.confirmed = time.monotonic()
             self.heartbeat.busy.set()
         jobs = admit(self.name, jobs)
@@ -193,9 +196,9 @@ class JobWorker:
         self._suspects += suspects[:1]
         return [job for job in jobs if job.claims <= 1]
 
-    def _more(self) -> list[ClaimedJob]:
+    def _more(self) -> Sequence[ClaimedJob]:
         """Further jobs for a pool that is about to run empty; none where the last claim found all there was."""
-        return self.claim() if self._backlog and not self.alone else []
+        return (self._backlog and not self.alone and may_claim() and self.claim()) or ()
 
     def doorbell_open(self) -> None:
         """Listen before looking, so that what comes in between rings."""
@@ -290,11 +293,14 @@ def drain(queue: str = "default", *, most: int = 100_000) -> int:
     """Run everything that can run now, in this process and on this thread's connection, and answer the number of
     steps: for tests and scripts."""
     worker = JobWorker(queue, alone=True)
-    while worker.heartbeat.steps < most:
-        jobs = worker.claim()
-        if not jobs and not worker._waiting:
-            break
-        worker.run(jobs, float("inf"))
-        if not jobs and worker.pool.apart:
-            worker.pool.wait(1.0)
-    return worker.heartbeat.steps
+    try:
+        while worker.heartbeat.steps < most:
+            jobs = worker.claim()
+            if jobs is None and not worker._waiting:
+                break
+            worker.run(jobs or (), float("inf"))
+            if jobs is None and worker.pool.apart:
+                worker.pool.wait(1.0)
+        return worker.heartbeat.steps
+    finally:
+        worker.pool.let_go()
