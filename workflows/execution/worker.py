@@ -123,6 +123,7 @@ class JobWorker:
         self._suspects: list[ClaimedJob] = []
         self._limit = FIRST_CLAIM
         self._backlog = False
+        self._claimed_at = 0.0
 
     @property
     def pool(self) -> JobPool:
@@ -178,9 +179,13 @@ class JobWorker:
 
         As many jobs are taken at once as steps are quick: a worker that is slow leaves them to others.
         """
+        if self._backlog:
+            quick = time.monotonic() - self._claimed_at < QUICK_BATCH_SECONDS
+            self._limit = min(self._limit * 2, settings.WORKFLOW_CLAIM_BATCH) if quick else max(self._limit // 2, 1)
         most = min(self._limit, settings.WORKFLOW_CLAIM_BATCH, settings.WORKFLOW_CONCURRENT_STEPS - self.pool.apart)
         if most <= 0 or self._suspects:
             return None
+        self._claimed_at = time.monotonic()
         jobs = claim(self.queue, self.name, most, settings.WORKFLOW_LEASE_SECONDS)
         self._backlog = len(jobs) == most
         if not jobs:
@@ -214,7 +219,7 @@ class JobWorker:
         with it.
         """
         self._until = until
-        pool, before, began = self.pool, self.pool.steps, time.monotonic()
+        pool, before = self.pool, self.pool.steps
         try:
             pool.add(jobs)
             pool.work()
@@ -226,9 +231,6 @@ class JobWorker:
             self.heartbeat.steps += pool.steps - before
             if not self._waiting:
                 self.heartbeat.busy.clear()
-        if self._backlog:
-            quick = time.monotonic() - began < QUICK_BATCH_SECONDS or pool.steps - before > 3 * self._limit
-            self._limit = min(self._limit * 2, settings.WORKFLOW_CLAIM_BATCH) if quick else max(self._limit // 2, 1)
 
     def close(self) -> bool:
         """Wait a while for the steps in threads, write what they came to, and give up the leases. False where some of

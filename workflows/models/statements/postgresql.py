@@ -66,7 +66,9 @@ WITH step AS MATERIALIZED (
         hold = CASE WHEN step.to_status IN ('DONE', 'CANC') THEN '' ELSE job.hold END,
         finished_at = CASE WHEN step.to_status IN ('DONE', 'CANC') THEN step.at END
     FROM step
-    WHERE job.id = step.job_id AND job.fence = step.fence AND job.claimed_by = %s
+    WHERE job.id = step.job_id AND job.fence = step.fence
+        AND job.claimed_by IS NOT DISTINCT FROM %s  -- not "=": by that the planner knows that the job is leased, and
+                                                    -- reads the index of all leases instead of the job's own entry
         AND job.signals = step.signals AND job.status = step.from_status
     RETURNING job.id, job.history_count - json_array_length(step.history) AS base,
         CASE WHEN step.keep_signals THEN 0 ELSE step.signals END AS used,
