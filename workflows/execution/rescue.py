@@ -28,10 +28,10 @@ class Rescuer:
         """Hand back up to a batch of abandoned jobs; answer how many."""
         abandoned = Job.objects.filter(claimed_by__isnull=False, claimed_until__lt=Now())
         # In order: without statistics, too, PostgreSQL then reads the index of leases, and not every job.
-        if not abandoned.order_by("id").values_list("pk")[:1]:
+        if not abandoned.order_by("claimed_until").values_list("pk")[:1]:
             return {"rescued": 0}
         with transaction.atomic():
-            jobs = list(abandoned.select_for_update(skip_locked=True, of=("self",)).order_by("id")[:BATCH])
+            jobs = list(abandoned.select_for_update(skip_locked=True, of=("self",)).order_by("claimed_until")[:BATCH])
             failpoint("reap.selected")
             Job.objects.filter(pk__in=[job.pk for job in jobs]).update(
                 claimed_by=None, claimed_until=None, history_count=F("history_count") + 1

@@ -57,5 +57,13 @@ class Migration(migrations.Migration):
             model_name='job',
             index=models.Index(condition=models.Q(('submitted_by__isnull', False)), fields=['submitted_by', 'id'], name='job_submitter'),
         ),
+        migrations.RemoveIndex(
+            model_name='job',
+            name='job_leased',
+        ),
+        migrations.AddIndex(
+            model_name='job',
+            index=models.Index(condition=models.Q(('claimed_by__isnull', False)), fields=['claimed_until'], name='job_leased'),
+        ),
         migrations.RunPython(leave_room, leave_none),
     ]

@@ -176,8 +176,8 @@ class Job(ConcurrentTransitionMixin, models.Model):
                 condition=Q(due_at__isnull=False, due_breached_at__isnull=True, finished_at__isnull=True),
                 name="job_due",
             ),
-            # The rescuer: jobs under a lease. Few, so the expiry itself is not indexed and heartbeats stay cheap.
-            models.Index(fields=["id"], condition=Q(claimed_by__isnull=False), name="job_leased"),
+            # The rescuer: jobs under a lease, the first to pass first. A step that keeps its lease does not touch it.
+            models.Index(fields=["claimed_until"], condition=Q(claimed_by__isnull=False), name="job_leased"),
             # The timers: parked jobs by their earliest timer.
             models.Index(fields=["wake_at"], condition=Q(wake_at__isnull=False), name="job_wake"),
             # Lists and reports: newest first (the id is in order of time), within a workflow, a status, a submitter.
