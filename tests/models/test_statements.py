@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import psycopg
 import pytest
 from django.db import connection
 from django.forms.models import model_to_dict
@@ -139,3 +140,20 @@ def test_a_plan_kept_since_the_table_was_empty_still_finds_a_job_by_index():
         cursor.execute(f"EXPLAIN EXECUTE {name} ({', '.join(['NULL'] * count)})")
         plan = "\n".join(row[0] for row in cursor.fetchall())
     assert "Seq Scan" not in plan.replace("Seq Scan on workflows_signal", "")
+
+
+def test_a_beat_waits_for_no_job_that_is_being_written(transactional_db):
+    """Two that take the locks of several jobs in different orders would wait for each other for ever."""
+    definition = publish(chain("any", "nothing"))
+    jobs = [submit(definition) for _ in range(3)]
+    assert len(postgresql.claim("default", "worker-a", 5, 30)) == 3
+    before = dict(Job.objects.values_list("pk", "claimed_until"))
+    parameters = connection.get_connection_params()
+    for own in ("context", "cursor_factory", "prepare_threshold"):
+        parameters.pop(own, None)
+    with psycopg.connect(**parameters) as other:
+        other.execute("SELECT 1 FROM workflows_job WHERE id = %s FOR NO KEY UPDATE", [jobs[1].pk])
+        assert portable.extend("worker-a", 300) == 2
+    after = dict(Job.objects.values_list("pk", "claimed_until"))
+    assert [after[job.pk] > before[job.pk] for job in jobs] == [True, False, True]
+    assert portable.extend("worker-a", 600) == 3

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Case, F, Value, When
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
@@ -143,7 +143,13 @@ def _write_run(job_id: uuid.UUID, base: int, run: Any) -> None:
 def extend(owner: str, lease_seconds: int) -> int:
     """See the package. A lease that has passed is not revived: somebody else may be about to take the job."""
     held = Job.objects.filter(claimed_by=owner, claimed_until__gte=Now())
-    return int(held.update(claimed_until=Now() + timedelta(seconds=lease_seconds)))
+    with transaction.atomic():
+        if connection.features.has_select_for_update_skip_locked:
+            # A job that is being written at this moment gets its time with the next beat. Waiting for it, in another
+            # order than the checkpoint that writes it, could be a deadlock.
+            free = held.select_for_update(skip_locked=True, of=("self",)).order_by().values_list("pk", flat=True)
+            held = held.filter(pk__in=list(free))
+        return int(held.update(claimed_until=Now() + timedelta(seconds=lease_seconds)))
 
 
 def release(owner: str, job_ids: Iterable[uuid.UUID], *, begun: bool) -> int:
