@@ -95,10 +95,10 @@ def test_two_clusters_share_the_work_and_do_nothing_twice(tmp_path):
     register("noted", "Slow", file=str(notes), seconds=0.02)
     definition = publish(chain("shared", "noted", "noted"))
     with cluster(), cluster():
-        assert eventually(lambda: Worker.objects.count() > 2), "both clusters are there"
-        jobs = [submit(definition) for _ in range(40)]
+        assert eventually(lambda: Worker.objects.count() == 4), "both clusters are there"
+        jobs = [submit(definition) for _ in range(120)]
         assert eventually(lambda: Job.objects.filter(status="DONE").count() == len(jobs))
 
     runs = [line.split() for line in notes.read_text().splitlines()]
-    assert len(runs) == len({run[2] for run in runs}) == 80
+    assert len(runs) == len({run[2] for run in runs}) == 240
     assert len({run[1] for run in runs}) > 2, "more than one cluster took part"

@@ -41,7 +41,7 @@ STOP_SECONDS = 10.0
 """How long a worker that is stopped waits for its steps in threads."""
 FIRST_CLAIM = 10
 """So many jobs are claimed at once before it is known how quick their steps are."""
-QUICK_BATCH_SECONDS = 0.25
+QUICK_BATCH_SECONDS = 0.1
 """A claim that is worked off in this time may be twice as large the next time."""
 
 
